@@ -1,0 +1,5 @@
+"""IR → TFLite flatbuffer."""
+
+from edgec.emit.flatbuffer import Flatbuffer, emit
+
+__all__ = ["Flatbuffer", "emit"]

@@ -1,0 +1,1 @@
+"""Front ends: one folder or file for each foreign vocabulary, all ending in the same IR."""

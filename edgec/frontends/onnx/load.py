@@ -1,0 +1,227 @@
+"""Reads ONNX files safely: what is damaged, foreign or reaches outside its folder is named, not loaded."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgec.diagnostics import CompileError, Diagnostic
+
+if TYPE_CHECKING:
+    import onnx
+
+MIN_OPSET = 7
+_SNIFF_BYTES = 256
+
+
+@dataclass(frozen=True)
+class Source:
+    """A loaded ONNX model with where it came from; `path` is None for models given as bytes or objects."""
+
+    proto: onnx.ModelProto
+    opset: int
+    sha256: str
+    size_bytes: int
+    path: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """What messages call the model."""
+        return self.path.name if self.path is not None else "model"
+
+
+def load_onnx(model: Path | bytes | onnx.ModelProto) -> Source:
+    """Read a model with its external data; CompileError (E01xx) where the file is no usable model."""
+    import onnx
+
+    if isinstance(model, onnx.ModelProto):
+        raw = model.SerializeToString(deterministic=True)
+        return _checked(onnx.ModelProto.FromString(raw), hashlib.sha256(raw).hexdigest(), len(raw), None)
+    path = model if isinstance(model, Path) else None
+    raw = _read(path) if path is not None else bytes(model)
+    where = str(path) if path is not None else "model bytes"
+    proto = _parse(raw, where)
+    digest, size = hashlib.sha256(raw).hexdigest(), len(raw)
+    del raw  # a large model would otherwise be held twice
+    if path is not None:
+        _load_external_data(proto, path.parent, where)
+    return _checked(proto, digest, size, path)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise CompileError(
+            Diagnostic("E0101", str(path), "there is no such file", next_step="Check the path.")
+        ) from None
+    except IsADirectoryError:
+        raise CompileError(
+            Diagnostic(
+                "E0101", str(path), "is a folder, not an ONNX file", next_step="Name the .onnx file in it."
+            )
+        ) from None
+    except OSError as error:
+        raise CompileError(Diagnostic("E0101", str(path), f"cannot be read: {error.strerror}")) from None
+
+
+def _parse(raw: bytes, where: str) -> onnx.ModelProto:
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        proto = onnx.ModelProto.FromString(raw)
+    except (DecodeError, RecursionError):
+        proto = None
+    if proto is not None and proto.HasField("graph") and proto.ir_version > 0:
+        return proto
+    raise CompileError(
+        Diagnostic("E0102", where, "this is not a complete ONNX model", _looks_like(raw), "Export it again.")
+    )
+
+
+def _looks_like(raw: bytes) -> str:
+    """Say what a file that is not ONNX seems to be."""
+    head = raw[:_SNIFF_BYTES]
+    if not raw:
+        return "The file is empty."
+    if head.startswith(b"version https://git-lfs"):
+        return "It is a Git LFS pointer: run `git lfs pull` to fetch the model itself."
+    if head[4:8] == b"TFL3":
+        return "It is a TFLite flatbuffer."
+    if head.startswith(b"PK"):
+        return "It is a zip archive (a .keras or PyTorch file?)."
+    if head.startswith(b"\x89HDF"):
+        return "It is an HDF5 file (a Keras .h5 model?)."
+    if all(byte in b"\t\r\n" or 32 <= byte < 127 for byte in head):
+        return "It is a text file."
+    return f"Its {len(raw)} bytes do not decode: truncated or damaged."
+
+
+def _checked(proto: onnx.ModelProto, sha256: str, size: int, path: Path | None) -> Source:
+    source = Source(proto, _opset(proto, path), sha256, size, path)
+    if not proto.graph.node and not proto.graph.output:
+        raise CompileError(
+            Diagnostic(
+                "E0103",
+                source.name,
+                "the graph is empty",
+                "It has no nodes and no outputs.",
+                "Export it again.",
+            )
+        )
+    if not proto.graph.output:
+        raise CompileError(
+            Diagnostic(
+                "E0103", source.name, "the graph has no outputs", next_step="Name outputs when exporting."
+            )
+        )
+    return source
+
+
+def _opset(proto: onnx.ModelProto, path: Path | None) -> int:
+    import onnx
+
+    where = path.name if path is not None else "model"
+    newest = onnx.defs.onnx_opset_version()
+    versions = [entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")]
+    opset = max(versions, default=newest if not proto.opset_import else MIN_OPSET)
+    if opset > newest:
+        raise CompileError(
+            Diagnostic(
+                "E0104",
+                where,
+                f"the model uses opset {opset}",
+                f"The installed onnx {onnx.__version__} knows opsets up to {newest}.",
+                "Upgrade the onnx package, or export with a lower opset_version.",
+            )
+        )
+    if opset < MIN_OPSET:
+        raise CompileError(
+            Diagnostic(
+                "E0105",
+                where,
+                f"the model uses opset {opset}, older than {MIN_OPSET}",
+                "Operators of that time lack attributes that are needed to read them right.",
+                f"Convert it with onnx.version_converter.convert_version(model, {MIN_OPSET}) or later.",
+            )
+        )
+    return opset
+
+
+def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    """Yield every tensor a graph stores, also those in node attributes and subgraphs."""
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+            for subgraph in (attribute.g, *attribute.graphs):
+                yield from _tensors(subgraph)
+
+
+def _load_external_data(proto: onnx.ModelProto, folder: Path, where: str) -> None:
+    """Fill tensors kept in other files. A path outside the model's folder is an attack or a mistake."""
+    import onnx
+
+    for tensor in _tensors(proto.graph):
+        if tensor.data_location != onnx.TensorProto.EXTERNAL:
+            continue
+        entries = {entry.key: entry.value for entry in tensor.external_data}
+        path = _external_path(entries.get("location", ""), folder, tensor.name, where)
+        tensor.raw_data = _read_range(path, entries, tensor.name, where)
+        tensor.data_location = onnx.TensorProto.DEFAULT
+        del tensor.external_data[:]
+
+
+def _external_path(location: str, folder: Path, tensor: str, where: str) -> Path:
+    root = folder.resolve()
+    path = (root / location).resolve()
+    if not location or not path.is_relative_to(root):
+        raise CompileError(
+            Diagnostic(
+                "E0106",
+                where,
+                f"tensor '{tensor}' keeps its data in '{location}', outside the model's folder",
+                "Reading there is refused: a model must not reach other files of yours.",
+                "Move the data file beside the model and save the model again.",
+            )
+        )
+    if not path.is_file():
+        raise CompileError(
+            Diagnostic(
+                "E0107",
+                where,
+                f"tensor '{tensor}' keeps its data in '{location}', and that file is missing",
+                next_step=f"Copy '{location}' beside the model: large models consist of several files.",
+            )
+        )
+    return path
+
+
+def _read_range(path: Path, entries: dict[str, str], tensor: str, where: str) -> bytes:
+    size = path.stat().st_size
+    try:
+        offset = int(entries.get("offset", 0))
+        length = int(entries.get("length", size - offset))
+    except ValueError:
+        offset, length = -1, -1
+    if offset < 0 or length < 0 or offset + length > size:
+        raise CompileError(
+            Diagnostic(
+                "E0108",
+                where,
+                f"tensor '{tensor}' names bytes that '{path.name}' ({size} bytes) does not have",
+                "The data file is truncated or belongs to another model.",
+                "Copy it again.",
+            )
+        )
+    with path.open("rb") as file:
+        file.seek(offset)
+        return file.read(length)

@@ -1,0 +1,53 @@
+"""Which function lowers which ONNX operator, by the opset range it is written for."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from edgec.ir import Value
+
+if TYPE_CHECKING:
+    from edgec.frontends.onnx.context import LoweringContext
+
+Lowering = Callable[["LoweringContext"], Sequence[Value | None] | Value]
+
+_LOWERINGS: dict[str, dict[int, Lowering]] = {}
+_FAMILIES = "edgec.frontends.onnx.lowerings"
+
+
+def lowers(*op_types: str, since: int = 1) -> Callable[[Lowering], Lowering]:
+    """Register a lowering for ONNX operators from opset `since` on; the newest one that fits wins."""
+
+    def register(lowering: Lowering) -> Lowering:
+        for op_type in op_types:
+            versions = _LOWERINGS.setdefault(op_type, {})
+            if since in versions:
+                raise ValueError(f"{op_type} since {since} has two lowerings")
+            versions[since] = lowering
+        return lowering
+
+    return register
+
+
+def find_lowering(op_type: str, opset: int) -> Lowering | None:
+    """Return the lowering with the newest `since` not above the model's opset, or None."""
+    load_families()
+    versions = _LOWERINGS.get(op_type, {})
+    fitting = [since for since in versions if since <= opset]
+    return versions[max(fitting)] if fitting else None
+
+
+def supported_operators() -> dict[str, tuple[int, ...]]:
+    """Return every operator with a lowering and the opsets its lowerings start at."""
+    load_families()
+    return {name: tuple(sorted(versions)) for name, versions in sorted(_LOWERINGS.items())}
+
+
+def load_families() -> None:
+    """Import every module of the lowerings folder: a new family needs no entry anywhere else."""
+    package = importlib.import_module(_FAMILIES)
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{_FAMILIES}.{module.name}")

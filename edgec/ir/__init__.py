@@ -1,0 +1,24 @@
+"""The intermediate representation every stage reads and writes."""
+
+from edgec.ir.graph import NO_ATTRIBUTES, Attributes, Graph, Model, Node, Port, Value, scalar
+from edgec.ir.text import format_graph, format_model
+from edgec.ir.types import DYNAMIC, Array, DType, Quantization, Shape, TensorType
+
+__all__ = [
+    "DYNAMIC",
+    "NO_ATTRIBUTES",
+    "Array",
+    "Attributes",
+    "DType",
+    "Graph",
+    "Model",
+    "Node",
+    "Port",
+    "Quantization",
+    "Shape",
+    "TensorType",
+    "Value",
+    "format_graph",
+    "format_model",
+    "scalar",
+]

@@ -1,0 +1,73 @@
+"""Builds nodes with checked operands and inferred types: the one way stages make new IR."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgec.ir import NO_ATTRIBUTES, Array, Attributes, DType, Graph, Node, Value
+from edgec.ops.movement import ReshapeAttributes
+from edgec.ops.registry import op_spec
+from edgec.ops.spec import InferenceError
+
+
+@dataclass
+class Builder:
+    """Inserts nodes into a graph before `before` (or at its end); `source` names their origin."""
+
+    graph: Graph
+    before: Node | None = None
+    source: str = ""
+
+    def node(
+        self,
+        kind: str,
+        operands: Sequence[Value | None],
+        attributes: Attributes = NO_ATTRIBUTES,
+        name: str = "",
+    ) -> Node:
+        """Insert a node of any kind; InferenceError where its operands or attributes do not fit."""
+        spec = op_spec(kind)
+        if attributes is NO_ATTRIBUTES and spec.attributes is not Attributes:
+            attributes = spec.attributes()
+        try:
+            types = spec.infer(operands, attributes)
+        except InferenceError as error:
+            raise InferenceError(f"{kind}: {error}") from None
+        stem = name or f"{self.source or kind}"
+        results = [Value(self.graph.unique_name(stem), type) for type in types]
+        return self.graph.insert(Node(kind, operands, results, attributes, self.source), self.before)
+
+    def op(
+        self,
+        kind: str,
+        operands: Sequence[Value | None],
+        attributes: Attributes = NO_ATTRIBUTES,
+        name: str = "",
+    ) -> Value:
+        """Insert a node with one result and return that result."""
+        return self.node(kind, operands, attributes, name).result
+
+    def constant(
+        self, data: Array | Sequence[int] | float | int, dtype: DType | None = None, name: str = ""
+    ) -> Value:
+        """Return a constant; Python ints and lists of ints become int32 unless `dtype` says otherwise."""
+        if not isinstance(data, np.ndarray | np.generic):
+            default = DType.FLOAT32 if isinstance(data, float) else DType.INT32
+            data = np.asarray(data, (dtype or default).numpy)
+        return self.graph.constant(np.asarray(data), name or f"{self.source or 'graph'}/constant")
+
+    def reshape(self, x: Value, shape: Sequence[int], name: str = "") -> Value:
+        """Reshape; a no-op returns `x` itself."""
+        target = tuple(int(dim) for dim in shape)
+        if target == x.shape:
+            return x
+        return self.op("reshape", [x, self.constant(list(target))], ReshapeAttributes(target), name)
+
+    def transpose(self, x: Value, permutation: Sequence[int], name: str = "") -> Value:
+        """Transpose; the identity returns `x` itself."""
+        if list(permutation) == sorted(permutation):
+            return x
+        return self.op("transpose", [x, self.constant(list(permutation))], name=name)

@@ -1,0 +1,131 @@
+"""Matrix products: fully_connected (constant weights `[units, depth]`) and batch_matmul."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from edgec.ir import DYNAMIC, Attributes, DType, Node, TensorType
+from edgec.ops.infer import broadcast, expect, required
+from edgec.ops.layout import FIXED
+from edgec.ops.spec import (
+    ActivationFunctionType,
+    Case,
+    Emit,
+    InferenceError,
+    Operands,
+    OpSpec,
+    Quant,
+    Weights,
+)
+from edgec.ops.versions import by_dtype, is_hybrid
+
+
+@dataclass(frozen=True, slots=True)
+class FullyConnectedAttributes(Attributes):
+    """Settings of fully_connected; with `keep_num_dims` only the last axis changes."""
+
+    fused_activation_function: ActivationFunctionType = ActivationFunctionType.NONE
+    keep_num_dims: bool = False
+    asymmetric_quantize_inputs: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BatchMatMulAttributes(Attributes):
+    """Settings of batch_matmul: `adj_x`, `adj_y` transpose the last two axes."""
+
+    adj_x: bool = False
+    adj_y: bool = False
+    asymmetric_quantize_inputs: bool = False
+
+
+def _infer_fully_connected(operands: Operands, attributes: Attributes) -> tuple[TensorType, ...]:
+    options = expect(attributes, FullyConnectedAttributes)
+    x, weights = required(operands, 0), required(operands, 1)
+    if weights.type.rank != 2 or x.type.rank < 1:
+        raise InferenceError(f"input {x.shape} and weights {weights.shape} have the wrong rank")
+    units, depth = weights.shape
+    if options.keep_num_dims:
+        if x.shape[-1] != depth:
+            raise InferenceError(f"input {x.shape} does not end in {depth}")
+        return (TensorType((*x.shape[:-1], units), x.dtype),)
+    if not x.type.is_static:
+        return (TensorType((DYNAMIC, units), x.dtype),)
+    if x.type.size % depth:
+        raise InferenceError(f"input {x.shape} does not divide into rows of {depth}")
+    return (TensorType((x.type.size // depth, units), x.dtype),)
+
+
+def _infer_batch_matmul(operands: Operands, attributes: Attributes) -> tuple[TensorType, ...]:
+    options = expect(attributes, BatchMatMulAttributes)
+    x, y = required(operands, 0), required(operands, 1)
+    if x.type.rank < 2 or y.type.rank < 2:
+        raise InferenceError(f"operands {x.shape} and {y.shape} need rank 2 or more")
+    rows, inner_x = x.shape[-2:] if not options.adj_x else x.shape[-2:][::-1]
+    inner_y, columns = y.shape[-2:] if not options.adj_y else y.shape[-2:][::-1]
+    if inner_x != inner_y and DYNAMIC not in (inner_x, inner_y):
+        raise InferenceError(f"inner sizes {inner_x} and {inner_y} differ")
+    return (TensorType((*broadcast((x.shape[:-2], y.shape[:-2])), rows, columns), x.dtype),)
+
+
+def _fully_connected_version(node: Node) -> int:
+    options = expect(node.attributes, FullyConnectedAttributes)
+    x, weights = node.operand(0), node.operand(1)
+    if x.dtype is DType.INT16:
+        return 7
+    if is_hybrid(node, 1):
+        quantization = weights.type.quantization
+        if quantization is not None and quantization.per_axis:
+            return 12
+        return 9 if options.asymmetric_quantize_inputs else 3
+    if node.optional_operand(2) is None:
+        return 6
+    if options.keep_num_dims:
+        return 5
+    return 4 if x.dtype is DType.INT8 else 1
+
+
+def _batch_matmul_macs(node: Node) -> int:
+    options = expect(node.attributes, BatchMatMulAttributes)
+    return node.result.type.size * node.operand(0).shape[-2 if options.adj_x else -1]
+
+
+def _ramp(*shape: int) -> np.ndarray:
+    return np.linspace(-1, 1, prod(shape), dtype=np.float32).reshape(shape)
+
+
+OPS = (
+    OpSpec(
+        name="fully_connected",
+        operands=("x", "weights", "bias?"),
+        attributes=FullyConnectedAttributes,
+        infer=_infer_fully_connected,
+        layout=FIXED,
+        quant=Quant(weights=Weights(operand=1, quantized_dimension=0, bias=2)),
+        emit=Emit("FULLY_CONNECTED", "FullyConnectedOptions", _fully_connected_version),
+        macs=lambda node: node.result.type.size * node.operand(1).shape[1],
+        cases=(
+            Case("bias", ((2, 6), _ramp(4, 6), _ramp(4))),
+            Case(
+                "keep_num_dims",
+                ((2, 3, 6), _ramp(4, 6), _ramp(4)),
+                FullyConnectedAttributes(keep_num_dims=True),
+            ),
+        ),
+    ),
+    OpSpec(
+        name="batch_matmul",
+        operands=("x", "y"),
+        attributes=BatchMatMulAttributes,
+        infer=_infer_batch_matmul,
+        layout=FIXED,
+        emit=Emit("BATCH_MATMUL", "BatchMatMulOptions", by_dtype(int8=2, int16=3)),
+        macs=_batch_matmul_macs,
+        cases=(
+            Case("plain", ((2, 3, 4), (2, 4, 5))),
+            Case("adj_y", ((2, 3, 4), (1, 5, 4)), BatchMatMulAttributes(adj_y=True)),
+        ),
+    ),
+)

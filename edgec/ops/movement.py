@@ -1,0 +1,430 @@
+"""Ops that only move data. On constants they fold in NumPy: no kernel needed to know the result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgec.ir import DYNAMIC, Array, Attributes, Node, TensorType
+from edgec.ops.infer import broadcast, constant, expect, int_list, normalized_axis, required
+from edgec.ops.layout import (
+    FIXED,
+    GATHER,
+    RESHAPE,
+    REVERSE,
+    STRIDED_SLICE,
+    axis_attribute,
+    axis_operand,
+    vector_operands,
+)
+from edgec.ops.spec import (
+    SAME_SCALE,
+    ActivationFunctionType,
+    Case,
+    Emit,
+    InferenceError,
+    MirrorPadMode,
+    Operands,
+    OpSpec,
+)
+from edgec.ops.versions import beyond_rank_4, by_dtype
+
+
+@dataclass(frozen=True, slots=True)
+class ReshapeAttributes(Attributes):
+    """Settings of reshape; operand 1 holds the same shape."""
+
+    new_shape: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ConcatenationAttributes(Attributes):
+    """Settings of concatenation."""
+
+    axis: int = 0
+    fused_activation_function: ActivationFunctionType = ActivationFunctionType.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class SplitAttributes(Attributes):
+    """Settings of split; operand 0 is the axis, operand 1 the data."""
+
+    num_splits: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class StridedSliceAttributes(Attributes):
+    """Settings of strided_slice; bit i of a mask speaks of axis i."""
+
+    begin_mask: int = 0
+    end_mask: int = 0
+    ellipsis_mask: int = 0
+    new_axis_mask: int = 0
+    shrink_axis_mask: int = 0
+    offset: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorPadAttributes(Attributes):
+    """Settings of mirror_pad."""
+
+    mode: MirrorPadMode = MirrorPadMode.REFLECT
+
+
+@dataclass(frozen=True, slots=True)
+class GatherAttributes(Attributes):
+    """Settings of gather; indices must lie in [0, size)."""
+
+    axis: int = 0
+    batch_dims: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PackAttributes(Attributes):
+    """Settings of pack (stack along a new axis)."""
+
+    values_count: int = 1
+    axis: int = 0
+
+
+def _infer_reshape(operands: Operands, attributes: Attributes) -> tuple[TensorType, ...]:
+    x = required(operands, 0)
+    shape = tuple(int_list(constant(operands, 1)))
+    if x.type.is_static and DYNAMIC not in shape and TensorType(shape).size != x.type.size:
+        raise InferenceError(f"{x.shape} cannot become {shape}")
+    return (TensorType(shape, x.dtype),)
+
+
+def _infer_transpose(operands: Operands, attributes: Attributes) -> tuple[TensorType, ...]:
+    x = required(operands, 0)
+    permutation = int_list(constant(operands, 1))
+    if sorted(permutation) != list(range(x.type.rank)):
+        raise InferenceError(f"{permutation} is no permutation of {x.type.rank} axes")
+    return (TensorType(tuple(x.shape[axis] for axis in permutation), x.dtype),)
+
+
+def _infer_concatenation(operands: Operands, attributes: Attributes) -> tuple[TensorType, ...]:
+    values = [required(operands, index) for index in range(len(operands))]
+    if not values:
+        raise InferenceError("nothing to concatenate")
+    first = values[0]
+    axis = normalized_axis(expect(attributes, ConcatenationAttributes).axis, first.type.rank)
+    for value in values:
+        rest = value.shape[:axis] + value.shape[axis + 1 :]
+        if value.dtype is not first.dtype or rest != first.shape[:axis] + first.shape[axis + 1 :]:
+            raise InferenceError(f"{value.type} does not fit {first.type} along axis {axis}")
+    total = sum(value.shape[axis] for value in values)
+    return (TensorType((*first.shape[:axis], total, *first.shape[axis + 1 :]), first.dtype),)
+
+
+def _infer_split(operands: Operands, attributes: Attributes) -> tuple[TensorType, ...]:
+    count = expect(attributes, SplitAttributes).num_splits
+    x = required(operands, 1)
+    axis = normalized_axis(int_list(constant(operands, 0))[0], x.type.rank)
+    if count < 1 or x.shape[axis] % count:
+        raise InferenceError(f"{x.shape[axis]} does not divide into {count} parts")
+    shape = (*x.shape[:axis], x.shape[axis] // count, *x.shape[axis + 1 :])
+    return (TensorType(shape, x.dtype),) * count
+
+
+def _infer_slice(operands: Operands, attributes: Attributes) -> tuple[TensorType, ...]:
+    x = required(operands, 0)
+    begin, size = int_list(constant(operands, 1)), int_list(constant(operands, 2))
+    if len(begin) != x.type.rank or len(size) != x.type.rank:
+        raise InferenceError(f"begin {begin} and size {size} do not fit {x.shape}")
+    for dim, b, s in zip(x.shape, begin, size, strict=True):
+        if b < 0 or s < 0 or b + s > dim:
+            raise InferenceError(f"begin {begin} with size {size} leaves {x.shape}")
+    return (TensorType(tuple(size), x.dtype),)
+
+
+def strided_ranges(node_operands: Operands, attributes: Attributes) -> list[range]:
+    """Return for each axis the indices a strided_slice takes."""
+    options = expect(attributes, StridedSliceAttributes)
+    x = required(node_operands, 0)
+    begin, end, strides = (int_list(constant(node_operands, index)) for index in (1, 2, 3))
+    ranges: list[range] = []
+    for axis, (dim, b, e, s) in enumerate(zip(x.shape, begin, end, strides, strict=True)):
+        if s == 0:
+            raise InferenceError("a stride is 0")
+        start = None if options.begin_mask >> axis & 1 else b
+        stop = None if options.end_mask >> axis & 1 else e
+        ranges.append(range(*slice(start, stop, s).indices(dim)))
+    return ranges
+
+
+def _infer_strided_slice(operands: Operands, attributes: Attributes) -> tuple[TensorType, ...]:
+    x = required(operands, 0)
+    options = expect(attributes, StridedSliceAttributes)
+    if options.ellipsis_mask or options.new_axis_mask:
+        raise InferenceError("ellipsis and new-axis masks are not used here")
+    ranges = strided_ranges(operands, attributes)
+    shape = [len(r) for axis, r in enumerate(ranges) if not options.shrink_axis_mask >> axis & 1]
+    return (TensorType(tuple(shape), x.dtype),)
+
+
+def _infer_pad(operands: Operands, attributes: Attributes) -> tuple[TensorType, ...]:
+    x = required(operands, 0)
+    paddings = constant(operands, 1)
+    if paddings.shape != (x.type.rank, 2) or paddings.min(initial=0) < 0:
+        raise InferenceError(f"paddings {paddings.tolist()} do not fit {x.shape}")
+    shape = tuple(dim + int(lo) + int(hi) for dim, (lo, hi) in zip(x.shape, paddings, strict=True))
+    return (TensorType(shape, x.dtype),)
+
+
+def _infer_gather(operands: Operands, attributes: Attributes) -> tuple[TensorType, ...]:
+    options = expect(attributes, GatherAttributes)
+    x, indices = required(operands, 0), required(operands, 1)
+    axis = normalized_axis(options.axis, x.type.rank)
+    if indices.data is not None and indices.data.size:
+        low, high = int(indices.data.min()), int(indices.data.max())
+        if low < 0 or high >= x.shape[axis] != DYNAMIC:
+            raise InferenceError(f"indices {low}..{high} leave axis {axis} of {x.shape}")
+    shape = x.shape[:axis] + indices.shape[options.batch_dims :] + x.shape[axis + 1 :]
+    return (TensorType(shape, x.dtype),)
+
+
+def _infer_pack(operands: Operands, attributes: Attributes) -> tuple[TensorType, ...]:
+    options = expect(attributes, PackAttributes)
+    values = [required(operands, index) for index in range(len(operands))]
+    if not values or any(value.type != values[0].type for value in values):
+        raise InferenceError("operands differ in type")
+    axis = normalized_axis(options.axis, values[0].type.rank + 1)
+    shape = values[0].shape
+    return (TensorType((*shape[:axis], len(values), *shape[axis:]), values[0].dtype),)
+
+
+def _infer_tile(operands: Operands, attributes: Attributes) -> tuple[TensorType, ...]:
+    x = required(operands, 0)
+    multiples = int_list(constant(operands, 1))
+    if len(multiples) != x.type.rank:
+        raise InferenceError(f"multiples {multiples} do not fit {x.shape}")
+    return (TensorType(tuple(d * m for d, m in zip(x.shape, multiples, strict=True)), x.dtype),)
+
+
+def _infer_broadcast_to(operands: Operands, attributes: Attributes) -> tuple[TensorType, ...]:
+    x = required(operands, 0)
+    shape = tuple(int_list(constant(operands, 1)))
+    if broadcast((x.shape, shape)) != shape:
+        raise InferenceError(f"{x.shape} does not broadcast to {shape}")
+    return (TensorType(shape, x.dtype),)
+
+
+def _infer_reverse(operands: Operands, attributes: Attributes) -> tuple[TensorType, ...]:
+    x = required(operands, 0)
+    for axis in int_list(constant(operands, 1)):
+        normalized_axis(axis, x.type.rank)
+    return (TensorType(x.shape, x.dtype),)
+
+
+def _fold(compute: Callable[[Node, list[Array]], Array | list[Array]]) -> Callable[[Node], tuple[Array, ...]]:
+    """Wrap a NumPy function of (node, operand arrays); called only where all operands are constants."""
+
+    def fold(node: Node) -> tuple[Array, ...]:
+        result = compute(node, [value.constant() for value in node.operands if value is not None])
+        return tuple(result) if isinstance(result, list) else (result,)
+
+    return fold
+
+
+def _fold_slice(node: Node, arrays: list[Array]) -> Array:
+    begin, size = int_list(arrays[1]), int_list(arrays[2])
+    return arrays[0][tuple(slice(b, b + s) for b, s in zip(begin, size, strict=True))]
+
+
+def _fold_strided_slice(node: Node, arrays: list[Array]) -> Array:
+    data = arrays[0]
+    for axis, indices in enumerate(strided_ranges(node.operands, node.attributes)):
+        data = np.take(data, np.asarray(indices, np.intp), axis=axis)
+    return data.reshape(node.result.shape)
+
+
+def _fold_gather(node: Node, arrays: list[Array]) -> Array:
+    options = expect(node.attributes, GatherAttributes)
+    indices = arrays[1].astype(np.intp)
+    if options.batch_dims:
+        flat = arrays[0].reshape(-1, *arrays[0].shape[options.batch_dims :])
+        indices = arrays[1].reshape(-1, *arrays[1].shape[options.batch_dims :])
+        rows = [
+            np.take(x, i, axis=options.axis - options.batch_dims) for x, i in zip(flat, indices, strict=True)
+        ]
+        return np.stack(rows).reshape(node.result.shape)
+    return np.take(arrays[0], arrays[1], axis=options.axis)
+
+
+_PADS = np.array([[0, 0], [1, 0], [2, 1], [0, 0]], np.int32)
+_PAD_VERSION = by_dtype(int8=2, int16=3)
+_SLICE_ARGS = (np.array([0, 1, 0, 2], np.int32), np.array([1, 1, 3, 2], np.int32))
+_STRIDES = tuple(np.array(v, np.int32) for v in ([0, 0, 2, 0], [1, 2, 0, 4], [1, 1, -1, 2]))
+
+
+_STRIDED_SLICE_VERSION = by_dtype(int8=2, bool=3, int16=5)
+
+
+def _gather_version(node: Node) -> int:
+    batched = expect(node.attributes, GatherAttributes).batch_dims != 0
+    return 5 if batched else by_dtype(int8=2, bool=3, int16=4)(node)
+
+
+def _transpose_version(node: Node) -> int:
+    rank = node.operand(0).type.rank
+    wide = 6 if rank > 5 else 5 if rank > 4 else 1
+    return max(wide, by_dtype(int8=2, int16=4, bool=3)(node))
+
+
+OPS = (
+    OpSpec(
+        name="reshape",
+        operands=("x", "shape"),
+        attributes=ReshapeAttributes,
+        infer=_infer_reshape,
+        layout=RESHAPE,
+        quant=SAME_SCALE,
+        emit=Emit("RESHAPE", "ReshapeOptions"),
+        fold=_fold(lambda node, a: a[0].reshape(node.result.shape)),
+        cases=(Case("merge", ((1, 2, 3, 4), np.array([2, 12], np.int32)), ReshapeAttributes((2, 12))),),
+    ),
+    OpSpec(
+        name="transpose",
+        operands=("x", "permutation"),
+        infer=_infer_transpose,
+        layout=FIXED,  # the layout pass composes permutations itself
+        quant=SAME_SCALE,
+        emit=Emit("TRANSPOSE", "TransposeOptions", _transpose_version),
+        fold=_fold(lambda node, a: np.ascontiguousarray(np.transpose(a[0], int_list(a[1])))),
+        cases=(Case("nchw_to_nhwc", ((1, 2, 3, 4), np.array([0, 2, 3, 1], np.int32))),),
+    ),
+    OpSpec(
+        name="concatenation",
+        operands=("inputs*",),
+        attributes=ConcatenationAttributes,
+        infer=_infer_concatenation,
+        layout=axis_attribute("axis"),
+        quant=SAME_SCALE,
+        emit=Emit("CONCATENATION", "ConcatenationOptions", by_dtype(int8=2, int16=3)),
+        fold=_fold(lambda node, a: np.concatenate(a, expect(node.attributes, ConcatenationAttributes).axis)),
+        cases=(Case("two_inputs", ((1, 4, 4, 2), (1, 4, 4, 3)), ConcatenationAttributes(axis=3)),),
+    ),
+    OpSpec(
+        name="split",
+        operands=("axis", "x"),
+        attributes=SplitAttributes,
+        infer=_infer_split,
+        layout=axis_operand(0, 1),
+        quant=SAME_SCALE,
+        emit=Emit(
+            "SPLIT", "SplitOptions", lambda node: {"int8": 2, "int16": 4}.get(node.operand(1).dtype, 1)
+        ),
+        fold=_fold(lambda node, a: np.split(a[1], len(node.results), int(a[0]))),
+        cases=(Case("halves", (np.array(3, np.int32), (1, 2, 3, 4)), SplitAttributes(2)),),
+    ),
+    OpSpec(
+        name="slice",
+        operands=("x", "begin", "size"),
+        infer=_infer_slice,
+        layout=vector_operands(1, 2),
+        quant=SAME_SCALE,
+        emit=Emit(
+            "SLICE",
+            "SliceOptions",
+            lambda n: max(5 if n.operand(0).type.rank > 4 else 1, by_dtype(int8=2, int16=4)(n)),
+        ),
+        fold=_fold(_fold_slice),
+        cases=(Case("box", ((1, 2, 3, 4), *_SLICE_ARGS)),),
+    ),
+    OpSpec(
+        name="strided_slice",
+        operands=("x", "begin", "end", "strides"),
+        attributes=StridedSliceAttributes,
+        infer=_infer_strided_slice,
+        layout=STRIDED_SLICE,
+        quant=SAME_SCALE,
+        emit=Emit("STRIDED_SLICE", "StridedSliceOptions", beyond_rank_4(4, _STRIDED_SLICE_VERSION)),
+        fold=_fold(_fold_strided_slice),
+        cases=(Case("reverse", ((1, 2, 3, 4), *_STRIDES), StridedSliceAttributes(end_mask=0b0100)),),
+    ),
+    OpSpec(
+        name="pad",
+        operands=("x", "paddings"),
+        infer=_infer_pad,
+        layout=vector_operands(1),
+        quant=SAME_SCALE,
+        emit=Emit("PAD", "PadOptions", _PAD_VERSION),
+        fold=_fold(lambda node, a: np.pad(a[0], a[1].tolist())),
+        cases=(Case("spatial", ((1, 2, 3, 4), _PADS)),),
+    ),
+    OpSpec(
+        name="padv2",
+        operands=("x", "paddings", "value"),
+        infer=_infer_pad,
+        layout=vector_operands(1),
+        quant=SAME_SCALE,
+        emit=Emit("PADV2", "PadV2Options", _PAD_VERSION),
+        fold=_fold(lambda node, a: np.pad(a[0], a[1].tolist(), constant_values=a[2].reshape(()))),
+        cases=(Case("spatial", ((1, 2, 3, 4), _PADS, np.array(1.5, np.float32))),),
+    ),
+    OpSpec(
+        name="mirror_pad",
+        operands=("x", "paddings"),
+        attributes=MirrorPadAttributes,
+        infer=_infer_pad,
+        layout=vector_operands(1),
+        quant=SAME_SCALE,
+        emit=Emit("MIRROR_PAD", "MirrorPadOptions", by_dtype(int8=2, int16=3)),
+        cases=(Case("reflect", ((1, 3, 3, 4), _PADS), MirrorPadAttributes()),),
+    ),
+    OpSpec(
+        name="gather",
+        operands=("x", "indices"),
+        attributes=GatherAttributes,
+        infer=_infer_gather,
+        layout=GATHER,
+        quant=SAME_SCALE,
+        emit=Emit("GATHER", "GatherOptions", _gather_version),
+        fold=_fold(_fold_gather),
+        cases=(Case("axis2", ((1, 2, 3, 4), np.array([2, 0], np.int32)), GatherAttributes(axis=2)),),
+    ),
+    OpSpec(
+        name="pack",
+        operands=("inputs*",),
+        attributes=PackAttributes,
+        infer=_infer_pack,
+        layout=FIXED,
+        quant=SAME_SCALE,
+        emit=Emit("PACK", "PackOptions", by_dtype(int8=2, int16=3)),
+        fold=_fold(lambda node, a: np.stack(a, expect(node.attributes, PackAttributes).axis)),
+        cases=(Case("two", ((2, 3), (2, 3)), PackAttributes(2, 1)),),
+    ),
+    OpSpec(
+        name="tile",
+        operands=("x", "multiples"),
+        infer=_infer_tile,
+        layout=vector_operands(1),
+        quant=SAME_SCALE,
+        emit=Emit("TILE", "TileOptions", by_dtype(int8=3, int16=3)),
+        fold=_fold(lambda node, a: np.tile(a[0], int_list(a[1]))),
+        cases=(Case("double", ((2, 3), np.array([1, 2], np.int32))),),
+    ),
+    OpSpec(
+        name="broadcast_to",
+        operands=("x", "shape"),
+        infer=_infer_broadcast_to,
+        layout=FIXED,
+        quant=SAME_SCALE,
+        emit=Emit("BROADCAST_TO", "BroadcastToOptions", by_dtype(base=2, int8=3, int16=3)),
+        fold=_fold(lambda node, a: np.broadcast_to(a[0], node.result.shape).copy()),
+        cases=(Case("rows", ((1, 3), np.array([4, 3], np.int32))),),
+    ),
+    OpSpec(
+        name="reverse_v2",
+        operands=("x", "axes"),
+        infer=_infer_reverse,
+        layout=REVERSE,
+        quant=SAME_SCALE,
+        emit=Emit("REVERSE_V2", "ReverseV2Options", by_dtype(bool=2, int16=3, int8=3)),
+        fold=_fold(lambda node, a: np.flip(a[0], tuple(int_list(a[1])))),
+        cases=(Case("one_axis", ((2, 3), np.array([1], np.int32))),),
+    ),
+)

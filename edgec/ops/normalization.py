@@ -1,0 +1,76 @@
+"""Ops that normalize along the last axis: softmax, log_softmax, l2_normalization; and local response."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgec.ir import Attributes
+from edgec.ops.infer import same
+from edgec.ops.layout import FIXED, LAST_AXIS
+from edgec.ops.spec import Case, Emit, OpSpec, fixed_output_scale, unsupported
+from edgec.ops.versions import by_dtype
+
+
+@dataclass(frozen=True, slots=True)
+class SoftmaxAttributes(Attributes):
+    """Settings of softmax."""
+
+    beta: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class L2NormAttributes(Attributes):
+    """Settings of l2_normalization."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalResponseNormalizationAttributes(Attributes):
+    """Settings of local_response_normalization; the window is `2 * radius + 1` channels."""
+
+    radius: int = 0
+    bias: float = 0.0
+    alpha: float = 0.0
+    beta: float = 0.0
+
+
+OPS = (
+    OpSpec(
+        name="softmax",
+        operands=("x",),
+        attributes=SoftmaxAttributes,
+        infer=same,
+        layout=LAST_AXIS,
+        quant=fixed_output_scale(int8=(1 / 256, -128), int16=(1 / 32768, 0)),
+        emit=Emit("SOFTMAX", "SoftmaxOptions", by_dtype(int8=2, int16=3)),
+        cases=(Case("rank2", ((2, 5),), SoftmaxAttributes()),),
+    ),
+    OpSpec(
+        name="log_softmax",
+        operands=("x",),
+        infer=same,
+        layout=LAST_AXIS,
+        quant=fixed_output_scale(int8=(16 / 256, 127)),
+        emit=Emit("LOG_SOFTMAX", "LogSoftmaxOptions", by_dtype(int8=2)),
+        cases=(Case("rank2", ((2, 5),)),),
+    ),
+    OpSpec(
+        name="l2_normalization",
+        operands=("x",),
+        attributes=L2NormAttributes,
+        infer=same,
+        layout=LAST_AXIS,
+        quant=fixed_output_scale(int8=(1 / 128, 0)),
+        emit=Emit("L2_NORMALIZATION", "L2NormOptions", by_dtype(int8=2)),
+        cases=(Case("rank2", ((2, 5),), L2NormAttributes()),),
+    ),
+    OpSpec(
+        name="local_response_normalization",
+        operands=("x",),
+        attributes=LocalResponseNormalizationAttributes,
+        infer=same,
+        layout=FIXED,
+        quant=unsupported("the LOCAL_RESPONSE_NORMALIZATION kernel is float only"),
+        emit=Emit("LOCAL_RESPONSE_NORMALIZATION", "LocalResponseNormalizationOptions"),
+        cases=(Case("window5", ((1, 3, 3, 8),), LocalResponseNormalizationAttributes(2, 1.0, 1e-4, 0.75)),),
+    ),
+)

@@ -1,0 +1,69 @@
+"""Pooling over NHWC windows. SAME padding leaves padded cells out of averages and maxima."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgec.ir import Attributes, TensorType
+from edgec.ops.infer import expect, required, window_output
+from edgec.ops.layout import FIXED
+from edgec.ops.spec import (
+    FREE,
+    SAME_SCALE,
+    ActivationFunctionType,
+    Case,
+    Emit,
+    InferenceError,
+    Operands,
+    OpSpec,
+    Padding,
+    Quant,
+    unsupported,
+)
+from edgec.ops.versions import by_dtype, fixed
+
+
+@dataclass(frozen=True, slots=True)
+class Pool2DAttributes(Attributes):
+    """Settings of every pooling op."""
+
+    padding: Padding = Padding.VALID
+    stride_w: int = 1
+    stride_h: int = 1
+    filter_width: int = 1
+    filter_height: int = 1
+    fused_activation_function: ActivationFunctionType = ActivationFunctionType.NONE
+
+
+def _infer(operands: Operands, attributes: Attributes) -> tuple[TensorType, ...]:
+    pool = expect(attributes, Pool2DAttributes)
+    x = required(operands, 0)
+    if x.type.rank != 4:
+        raise InferenceError(f"input {x.shape} must have rank 4")
+    height = window_output(x.shape[1], pool.filter_height, pool.stride_h, 1, pool.padding)
+    width = window_output(x.shape[2], pool.filter_width, pool.stride_w, 1, pool.padding)
+    return (TensorType((x.shape[0], height, width, x.shape[3]), x.dtype),)
+
+
+def _pool(name: str, builtin: str, quant: Quant) -> OpSpec:
+    version = by_dtype(int8=2, int16=3) if quant is not FREE and quant.supported else fixed(1)
+    return OpSpec(
+        name=name,
+        operands=("x",),
+        attributes=Pool2DAttributes,
+        infer=_infer,
+        layout=FIXED,
+        quant=quant,
+        emit=Emit(builtin, "Pool2DOptions", version),
+        cases=(
+            Case("valid", ((1, 6, 5, 3),), Pool2DAttributes(Padding.VALID, 2, 2, 2, 2)),
+            Case("same", ((1, 6, 5, 3),), Pool2DAttributes(Padding.SAME, 2, 2, 3, 3)),
+        ),
+    )
+
+
+OPS = (
+    _pool("average_pool_2d", "AVERAGE_POOL_2D", SAME_SCALE),
+    _pool("max_pool_2d", "MAX_POOL_2D", SAME_SCALE),
+    _pool("l2_pool_2d", "L2_POOL_2D", unsupported("the L2_POOL_2D kernel is float only")),
+)

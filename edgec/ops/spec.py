@@ -1,0 +1,166 @@
+"""What the registry knows about one op kind: everything that any stage may ask, in one entry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum
+
+from edgec.ir import NO_ATTRIBUTES, Array, Attributes, Node, TensorType, Value
+
+Permutation = tuple[int, ...]
+Operands = Sequence[Value | None]
+Infer = Callable[[Operands, Attributes], tuple[TensorType, ...]]
+Fold = Callable[[Node], tuple[Array, ...] | None]
+
+
+class Padding(StrEnum):
+    """The schema's `Padding`."""
+
+    SAME = "SAME"
+    VALID = "VALID"
+
+
+class ActivationFunctionType(StrEnum):
+    """The schema's fused activations that kernels implement."""
+
+    NONE = "NONE"
+    RELU = "RELU"
+    RELU_N1_TO_1 = "RELU_N1_TO_1"
+    RELU6 = "RELU6"
+
+
+class MirrorPadMode(StrEnum):
+    """The schema's `MirrorPadMode`."""
+
+    REFLECT = "REFLECT"
+    SYMMETRIC = "SYMMETRIC"
+
+
+class InferenceError(ValueError):
+    """Operands or attributes an op cannot take; the message completes "conv_2d: ..."."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rewired:
+    """A node under a permutation of its data: new attributes, new constant operands, result permutations.
+
+    `delivered` says for each data operand index which permutation it must arrive in.
+    """
+
+    delivered: Mapping[int, Permutation]
+    results: tuple[Permutation, ...]
+    attributes: Attributes
+    constants: Mapping[int, Array] = field(default_factory=dict[int, Array])
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How a node behaves when its data arrives as `stored = transpose(canonical, permutation)`.
+
+    `rewire(node, operand index, permutation)` returns the node that computes the same from permuted data
+    (its results are permuted too), or None where only the identity will do.
+    """
+
+    name: str
+    rewire: Callable[[Node, Permutation], Rewired | None]
+
+
+class Constraint(Enum):
+    """What the int8 specification demands of a node's activation parameters."""
+
+    FREE = "free"
+    SAME_SCALE = "same_scale"
+    FIXED_OUTPUT_SCALE = "fixed_output_scale"
+    UNSUPPORTED = "unsupported"
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Which operand holds weights, the axis of its per-axis scales, and where the bias is."""
+
+    operand: int
+    quantized_dimension: int
+    bias: int | None = None
+    data: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Quant:
+    """The quantization facts of an op kind (TFLite int8 specification; int16 where it differs)."""
+
+    constraint: Constraint = Constraint.FREE
+    fixed_int8: tuple[float, int] | None = None
+    fixed_int16: tuple[float, int] | None = None
+    weights: Weights | None = None
+    reason: str = ""
+
+    @property
+    def supported(self) -> bool:
+        """Whether an int8 kernel exists."""
+        return self.constraint is not Constraint.UNSUPPORTED
+
+
+FREE = Quant()
+SAME_SCALE = Quant(Constraint.SAME_SCALE)
+
+
+def fixed_output_scale(int8: tuple[float, int], int16: tuple[float, int] | None = None) -> Quant:
+    """Return facts of an op whose output parameters the kernel prescribes: (scale, zero_point)."""
+    return Quant(Constraint.FIXED_OUTPUT_SCALE, fixed_int8=int8, fixed_int16=int16)
+
+
+def unsupported(reason: str) -> Quant:
+    """Return facts of an op without an int8 kernel, with the reason to show."""
+    return Quant(Constraint.UNSUPPORTED, reason=reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Emit:
+    """How the node is written: builtin operator, options table, lowest version that expresses it.
+
+    Option fields are the attribute fields in the schema's spelling, so no table maps them.
+    """
+
+    builtin: str
+    options: str | None = None
+    version: Callable[[Node], int] = lambda node: 1
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One way to call the op, used by generated tests: operand shapes or arrays and attributes."""
+
+    name: str
+    operands: tuple[object, ...]
+    attributes: Attributes = NO_ATTRIBUTES
+
+
+@dataclass(frozen=True, slots=True)
+class OpSpec:
+    """One op kind. `operands` names them in order: `x`, optional `bias?`, variadic `inputs*`.
+
+    `macs(node)` counts multiply-accumulates of one inference. `fold` computes movement ops on constants
+    in NumPy; all other folding runs the kernel itself.
+    """
+
+    name: str
+    operands: tuple[str, ...]
+    infer: Infer
+    emit: Emit
+    layout: Layout
+    attributes: type[Attributes] = Attributes
+    quant: Quant = FREE
+    fold: Fold | None = None
+    macs: Callable[[Node], int] = lambda node: 0
+    cases: tuple[Case, ...] = ()
+
+    @property
+    def variadic(self) -> bool:
+        """Whether the op takes any number of operands."""
+        return any(name.endswith("*") for name in self.operands)
+
+    @property
+    def required_operands(self) -> int:
+        """How many operands must be present."""
+        return sum(not name.endswith("?") for name in self.operands)
