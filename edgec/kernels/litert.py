@@ -56,11 +56,13 @@ class Runner:
             KernelSet.BUILTIN: OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
             KernelSet.REFERENCE: OpResolverType.BUILTIN_REF,
         }[kernels]
-        where = {"model_path": model} if isinstance(model, str) else {"model_content": model}
         with captured_stderr() as log:
             try:
                 self._interpreter: Interpreter = Interpreter(
-                    **where, experimental_op_resolver_type=resolver, num_threads=threads
+                    model_path=model if isinstance(model, str) else None,
+                    model_content=None if isinstance(model, str) else model,
+                    experimental_op_resolver_type=resolver,
+                    num_threads=threads,
                 )
                 self._interpreter.allocate_tensors()
             except (ValueError, RuntimeError) as error:

@@ -237,7 +237,7 @@ def _fold_slice(node: Node, arrays: list[Array]) -> Array:
 def _fold_strided_slice(node: Node, arrays: list[Array]) -> Array:
     data = arrays[0]
     for axis, indices in enumerate(strided_ranges(node.operands, node.attributes)):
-        data = np.take(data, np.asarray(indices, np.intp), axis=axis)
+        data = data.take(np.asarray(indices, np.intp), axis=axis)
     return data.reshape(node.result.shape)
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import onnx
 
 
-class Refused(Exception):
+class LoweringError(Exception):
     """A lowering cannot express its node; becomes one diagnostic among all the others."""
 
     def __init__(self, what: str, why: str = "", next_step: str = "") -> None:
@@ -51,10 +51,12 @@ class LoweringContext:
         return index < len(self.node.output) and bool(self.node.output[index])
 
     def input(self, index: int) -> Value:
-        """Return a required operand; Refused where it is absent."""
+        """Return a required operand; LoweringError where it is absent."""
         value = self.optional_input(index)
         if value is None:
-            raise Refused(f"input {index} is missing", "The operator needs it.", "Export the model again.")
+            raise LoweringError(
+                f"input {index} is missing", "The operator needs it.", "Export the model again."
+            )
         return value
 
     def optional_input(self, index: int) -> Value | None:
@@ -62,10 +64,10 @@ class LoweringContext:
         return self.inputs[index] if index < len(self.inputs) else None
 
     def constant(self, index: int) -> Array:
-        """Return the data of an operand that must be known at compile time; Refused where it is not."""
+        """Return the data of an operand that must be known at compile time; LoweringError where it is not."""
         value = self.input(index)
         if value.data is None:
-            raise Refused(
+            raise LoweringError(
                 f"input {index} ('{value.name}') is computed at run time",
                 "Kernels need it when the model is compiled.",
                 "Make it an initializer or a constant, for instance by exporting with fixed shapes.",
@@ -73,7 +75,7 @@ class LoweringContext:
         return value.data
 
     def optional_constant(self, index: int) -> Array | None:
-        """Return the data of an operand, None where it is absent; Refused where it is not constant."""
+        """Return the data of an operand, None where it is absent; LoweringError where it is not constant."""
         return None if self.optional_input(index) is None else self.constant(index)
 
     def constant_ints(self, index: int) -> list[int]:
@@ -107,11 +109,11 @@ class LoweringContext:
         return list(self._attributes[name].floats) if name in self._attributes else None
 
     def tensor(self, name: str) -> Array:
-        """Return a tensor attribute; Refused where it is not set."""
+        """Return a tensor attribute; LoweringError where it is not set."""
         from onnx import numpy_helper
 
         if name not in self._attributes:
-            raise Refused(f"attribute '{name}' is missing")
+            raise LoweringError(f"attribute '{name}' is missing")
         return numpy_helper.to_array(self._attributes[name].t)
 
     def to_channels_last(self, x: Value) -> Value:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgec.diagnostics import CompileError, Diagnostic, Diagnostics, Severity
-from edgec.frontends.onnx.context import LoweringContext, Refused
+from edgec.frontends.onnx.context import LoweringContext, LoweringError
 from edgec.frontends.onnx.load import Source
 from edgec.frontends.onnx.registry import find_lowering
 from edgec.frontends.onnx.shapes import InputShapes, pin_shapes
@@ -145,7 +145,8 @@ class _Importer:
         return array
 
     def _lower(self, node: onnx.NodeProto) -> None:
-        where = f"node '{node.name or (node.output[0] if node.output else '')}' ({node.op_type}, opset {self.opset})"
+        name = node.name or next(iter(node.output), "")
+        where = f"node '{name}' ({node.op_type}, opset {self.opset})"
         lowering = find_lowering(node.op_type, self.opset) if node.domain in ("", "ai.onnx") else None
         if lowering is None:
             self._fail(node, _unsupported(node, where))
@@ -157,7 +158,7 @@ class _Importer:
             inputs = [self._value(name) for name in node.input]
             missing = [n for n, v in zip(node.input, inputs, strict=True) if n and v is None]
             if missing:
-                raise Refused(
+                raise LoweringError(
                     f"reads '{missing[0]}', which nothing computes", "The graph is not sorted or damaged."
                 )
             last = self.graph.last
@@ -166,7 +167,7 @@ class _Importer:
             results = lowering(context)
             results = [results] if isinstance(results, Value) else list(results)
             self._bind(node, inputs, results, self.graph.nodes_after(last))
-        except Refused as refusal:
+        except LoweringError as refusal:
             self._fail(node, Diagnostic("E0202", where, refusal.what, refusal.why, refusal.next_step))
         except (InferenceError, KernelError) as error:
             self._fail(node, Diagnostic("E0203", where, str(error), "The kernel does not take this form."))

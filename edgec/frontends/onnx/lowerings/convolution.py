@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgec.frontends.onnx.context import LoweringContext, Refused
+from edgec.frontends.onnx.context import LoweringContext
 from edgec.frontends.onnx.registry import lowers
 from edgec.ir import Value
 
