@@ -53,9 +53,11 @@ def graph_model(
         [onnx.ValueInfoProto(name=name) for name in outputs],
         [numpy_helper.from_array(np.asarray(array), name) for name, array in (constants or {}).items()],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
+    custom = sorted({node.domain for node in nodes if node.domain})
+    opsets = [helper.make_opsetid("", opset), *(helper.make_opsetid(domain, 1) for domain in custom)]
+    model = helper.make_model(graph, opset_imports=opsets)
     model.ir_version = min(model.ir_version, 10)
-    return onnx.shape_inference.infer_shapes(model)
+    return model if custom else onnx.shape_inference.infer_shapes(model)
 
 
 def import_model(proto: onnx.ModelProto) -> Model:
