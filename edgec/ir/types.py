@@ -48,6 +48,11 @@ class DType(StrEnum):
         return not self.is_float and self is not DType.BOOL
 
     @staticmethod
+    def named(name: str) -> DType | None:
+        """Return the element type of this name, or None where TFLite has none."""
+        return DType(name) if name in set(DType.__members__.values()) else None
+
+    @staticmethod
     def of(array: Array) -> DType:
         """Return the element type of a NumPy array; ValueError if TFLite has none for it."""
         return DType(array.dtype.name)

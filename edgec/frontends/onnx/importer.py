@@ -7,6 +7,7 @@ before anything needs it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -173,7 +174,11 @@ class _Importer:
             self._fail(node, Diagnostic("E0203", where, str(error), "The kernel does not take this form."))
 
     def _bind(
-        self, node: onnx.NodeProto, inputs: list[Value | None], results: list[Value | None], made: list[Node]
+        self,
+        node: onnx.NodeProto,
+        inputs: list[Value | None],
+        results: Sequence[Value | None],
+        made: list[Node],
     ) -> None:
         """Give results their ONNX names; where only constants went in, keep just the computed data."""
         holders = list(results)

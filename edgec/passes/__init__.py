@@ -1,0 +1,1 @@
+"""Whole-graph steps. Their order lives in `edgec/pipeline.py` and nowhere else."""
