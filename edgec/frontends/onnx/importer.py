@@ -94,12 +94,12 @@ class _Importer:
         if name in _WIDENED:
             self._note_widening(where, name)
             return _WIDENED[name]
-        if name not in DType:
+        dtype = DType.named(name)
+        if dtype is None:
             self.diagnostics.add(
                 Diagnostic("E0110", where, f"is of type {name}", "No TFLite kernel takes it.")
             )
-            return None
-        return DType(name)
+        return dtype
 
     def _note_widening(self, where: str, name: str) -> None:
         what = f"is {name} and becomes float32"
