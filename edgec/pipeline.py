@@ -1,0 +1,50 @@
+"""THE ordered list of passes, each with the reason for its place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from edgec.ir import Model
+from edgec.legalize.profile import Profile
+from edgec.ops.verify_ir import verify_ir
+from edgec.passes.canonicalize import CANONICALIZE
+from edgec.passes.contract import Pass
+from edgec.passes.eliminate_dead import EliminateDead
+from edgec.passes.fold_constants import FoldConstants
+from edgec.passes.fuse import FUSE
+from edgec.passes.layout import PropagateLayout
+from edgec.passes.separate_outputs import SeparateOutputs
+from edgec.passes.share_constants import ShareConstants
+
+OnPass = Callable[[str, Model], None]
+
+
+def float_pipeline(profile: Profile, *, channels_last_io: bool) -> list[Pass]:
+    """Return the passes from the front end's IR to the float IR that calibration runs."""
+    return [
+        EliminateDead(),  # before folding: do not compute what nobody reads
+        FoldConstants(),  # rules below match constants, not the arithmetic that makes them
+        CANONICALIZE,  # one spelling for one meaning, so that later patterns are few
+        PropagateLayout(channels_last_io),  # before fusing: transposes stand between what fuses
+        CANONICALIZE,  # transposes that move only axes of size 1 are reshapes now
+        *FUSE,  # before quantizing: batch-norm scales change weight ranges, activations change tensors
+        *profile.float_passes,  # the kernel library's own forms; may open new patterns
+        CANONICALIZE,
+        FoldConstants(),  # weights that fusing and legalizing made
+        ShareConstants(),  # last, because rules make constants without looking for an equal one
+        SeparateOutputs(),
+        EliminateDead(),
+    ]
+
+
+def run_passes(
+    model: Model, passes: Sequence[Pass], *, verify_each: bool = False, on_pass: OnPass | None = None
+) -> Model:
+    """Run passes in order; with `verify_each` the IR is checked after each (tests, `--verify-each`)."""
+    for item in passes:
+        model = item.run(model).model
+        if verify_each:
+            verify_ir(model)
+        if on_pass is not None:
+            on_pass(item.name, model)
+    return model

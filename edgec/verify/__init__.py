@@ -1,0 +1,1 @@
+"""Comparison of the compiled model with its source."""
