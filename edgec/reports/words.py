@@ -1,0 +1,155 @@
+"""Numbers in words that a reader can act on; shared by every renderer so that all say the same.
+
+SQNR in dB = 10·log10(signal power / error power)   ⇒   error / signal = 10^(−dB/20)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+
+from edgec.reports.model import OutputCheck, Partitions, Report, TensorRange, Tolerance
+
+# From this SQNR on, the error is at most 1/30000 of the signal: what reordered float32 sums differ by.
+FLOAT_ROUNDING_DB = 90.0
+
+
+def size(count: float) -> str:
+    """Return bytes with a decimal unit, e.g. `1.23 MB`."""
+    for unit, step in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if abs(count) >= 0.9995 * step:  # what rounds to a whole unit is shown in it
+            return f"{count / step:.3g} {unit}"
+    return f"{count:.0f} B"
+
+
+def count(number: float | None) -> str:
+    """Return a count with a metric letter, e.g. `6.2 M`, or "unknown"."""
+    if number is None:
+        return "unknown"
+    for letter, step in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if abs(number) >= 0.9995 * step:
+            return f"{number / step:.3g} {letter}"
+    return f"{number:g}"
+
+
+def plural(number: int, noun: str) -> str:
+    """Return a count with its noun, e.g. `1 transpose`, `0 transposes`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def decibels(sqnr_db: float | None) -> str:
+    """Return an SQNR, e.g. `41.2 dB`; `exact` when there is no error at all."""
+    if sqnr_db is None:
+        return "not measured"
+    if math.isinf(sqnr_db) and sqnr_db > 0:
+        return "exact"
+    return "not a number" if math.isnan(sqnr_db) else f"{sqnr_db:.1f} dB"
+
+
+def percent(fraction: float) -> str:
+    """Return a fraction as a percentage with three digits, e.g. `0.87%`."""
+    return f"{100 * fraction:.3g}%"
+
+
+def seconds(duration: float) -> str:
+    """Return a duration with its unit, e.g. `12 ms`, `1.4 s`."""
+    return f"{1000 * duration:.3g} ms" if duration < 1 else f"{duration:.3g} s"
+
+
+def shape(dimensions: tuple[int, ...]) -> str:
+    """Return a shape, e.g. `1 × 8 × 8 × 1`; a dynamic dimension is `?`, no dimension a `scalar`."""
+    return " × ".join("?" if size < 0 else str(size) for size in dimensions) or "scalar"
+
+
+def size_change(report: Report) -> str:
+    """Compare the artifact's size with the source file's, e.g. `74% smaller than the source`."""
+    before = report.source.size_bytes
+    if before <= 0:
+        return ""
+    change = report.size_bytes / before - 1
+    if abs(change) < 0.005:
+        return "as large as the source"
+    return f"{abs(change):.0%} {'larger' if change > 0 else 'smaller'} than the source"
+
+
+def verdict(output: OutputCheck) -> str:
+    """Say in plain words how close an output is to the source's."""
+    if math.isnan(output.sqnr_db):
+        return "cannot be judged: an output is not a number"
+    if math.isinf(output.sqnr_db) and output.sqnr_db > 0:
+        return "every element is equal to the source"
+    error = percent(10 ** (-output.sqnr_db / 20))
+    words = f"{_closeness(output.sqnr_db)}: the error is {error} of the signal"
+    return words if output.passed else f"outside the tolerance; {words}"
+
+
+def _closeness(sqnr_db: float) -> str:
+    steps = ((FLOAT_ROUNDING_DB, "matches up to float rounding"), (40, "very close"), (30, "close"))
+    found = next((words for limit, words in steps if sqnr_db >= limit), "")
+    return found or ("noticeably different" if sqnr_db >= 20 else "far from the source")
+
+
+def tolerance(limits: Tolerance) -> str:
+    """Say what verification demands, e.g. `|error| ≤ 1e-05 + 0.0001 × |source|`."""
+    parts: list[str] = []
+    if limits.absolute is not None or limits.relative is not None:
+        parts.append(f"|error| ≤ {limits.absolute or 0:g} + {limits.relative or 0:g} × |source|")
+    if limits.min_sqnr_db is not None:
+        parts.append(f"SQNR ≥ {limits.min_sqnr_db:g} dB")
+    return ", ".join(parts) or "none, the numbers are for information"
+
+
+def partitions(found: Partitions | None) -> str:
+    """Say how the delegate takes the graph, e.g. `1 XNNPACK partition with all 31 nodes`."""
+    if found is None:
+        return "no delegate"
+    nodes = f"all {found.total}" if found.delegated == found.total else f"{found.delegated} of {found.total}"
+    return f"{plural(found.count, f'{found.delegate} partition')} with {nodes} nodes"
+
+
+def headline(report: Report) -> str:
+    """Return the result in one sentence, e.g. for the end of a compile or the top of a report."""
+    parts = [_match(report), plural(report.transposes, "transpose")]
+    if report.partitions:
+        parts.append(plural(report.partitions.count, f"{report.partitions.delegate} partition"))
+    parts += [f"gate {gate.name} is not met" for gate in report.gates if not gate.passed]
+    return "; ".join(parts)
+
+
+def _match(report: Report) -> str:
+    checked, worst = report.verification, report.worst_output
+    if checked is None or worst is None:
+        return f"{report.precision} model, not compared with the source"
+    several = len(checked.outputs) > 1
+    match (checked.passed, several):
+        case (True, False):
+            verb = "output matches"
+        case (True, True):
+            verb = "outputs match"
+        case (False, False):
+            verb = "output does NOT match"
+        case _:
+            verb = "outputs do NOT all match"
+    how = "exactly" if worst.sqnr_db == math.inf else f"at {decibels(worst.sqnr_db)}"
+    return f"{report.precision} {verb} the source {how}" + (
+        " or better" if several and checked.passed else ""
+    )
+
+
+def real_value(scale: float | None, zero_point: int | None) -> str:
+    """Say what an integer of a quantized tensor stands for, e.g. `0.0039 × (q + 128)`."""
+    if scale is None:
+        return "as is"
+    offset = zero_point or 0
+    inner = f"(q {'+' if offset < 0 else '−'} {abs(offset)})" if offset else "q"
+    return f"{scale:.6g} × {inner}"
+
+
+def by_count(ops: Mapping[str, int]) -> list[tuple[str, int]]:
+    """Return op kinds with their counts, most frequent first, equal counts by name."""
+    return sorted(ops.items(), key=lambda item: (-item[1], item[0]))
+
+
+def worst_first(tensors: Iterable[TensorRange]) -> list[TensorRange]:
+    """Return quantized tensors by SQNR, lowest first; those not measured stay in order at the end."""
+    return sorted(tensors, key=lambda item: math.inf if item.sqnr_db is None else item.sqnr_db)
