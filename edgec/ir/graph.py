@@ -295,21 +295,23 @@ class Graph:
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """One input or output as the user knows it: source name, source shape and the layout we emit.
+    """One input or output as the user knows it: the source's name, shape and element type.
 
     `permutation` maps the source's axes to the emitted ones: `emitted = transpose(source, permutation)`;
-    None means the axes are the source's own.
+    None means the axes are the source's own. `source_layout` is `nchw` or `nhwc` where the graph shows that
+    the data is an image, else None.
     """
 
     name: str
     shape: tuple[int, ...]
     dtype: DType
     permutation: tuple[int, ...] | None = None
+    source_layout: str | None = None
 
     @property
-    def layout(self) -> str:
-        """`source` where axes are untouched, else for instance `nhwc`."""
-        return "source" if self.permutation is None else {4: "nhwc", 3: "nlc", 5: "ndhwc"}[len(self.shape)]
+    def layout(self) -> str | None:
+        """The emitted layout: `nchw`, `nhwc`, or None where axes have no such meaning."""
+        return "nhwc" if self.permutation is not None else self.source_layout
 
 
 @dataclass(eq=False)

@@ -13,7 +13,7 @@ import numpy as np
 
 from edgec.ir import DYNAMIC, Attributes, DType, Node, TensorType
 from edgec.ops.infer import constant, expect, int_list, required, window_output
-from edgec.ops.layout import FIXED
+from edgec.ops.layout import CHANNELS_LAST
 from edgec.ops.spec import (
     ActivationFunctionType,
     Case,
@@ -164,7 +164,7 @@ OPS = (
         operands=("x", "weights", "bias"),
         attributes=Conv2DAttributes,
         infer=_infer_conv,
-        layout=FIXED,
+        layout=CHANNELS_LAST,
         quant=Quant(weights=Weights(operand=1, quantized_dimension=0, bias=2)),
         emit=Emit("CONV_2D", "Conv2DOptions", _conv_version),
         macs=_conv_macs,
@@ -188,7 +188,7 @@ OPS = (
         operands=("x", "weights", "bias"),
         attributes=DepthwiseConv2DAttributes,
         infer=_infer_depthwise,
-        layout=FIXED,
+        layout=CHANNELS_LAST,
         quant=Quant(weights=Weights(operand=1, quantized_dimension=3, bias=2)),
         emit=Emit("DEPTHWISE_CONV_2D", "DepthwiseConv2DOptions", _depthwise_version),
         macs=_depthwise_macs,
@@ -206,7 +206,7 @@ OPS = (
         operands=("output_shape", "weights", "x", "bias?"),
         attributes=TransposeConvAttributes,
         infer=_infer_transpose_conv,
-        layout=FIXED,
+        layout=CHANNELS_LAST,
         quant=Quant(weights=Weights(operand=1, quantized_dimension=0, bias=3, data=2)),
         emit=Emit("TRANSPOSE_CONV", "TransposeConvOptions", _transpose_conv_version),
         macs=_transpose_conv_macs,

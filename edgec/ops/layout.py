@@ -236,6 +236,7 @@ def moves_data(shape: Sequence[int], permutation: Permutation) -> bool:
 
 
 FIXED = Layout("fixed", _fixed)
+CHANNELS_LAST = Layout("channels last", _fixed)  # fixed, and the data is an NHWC image
 ELEMENTWISE = Layout("elementwise", _elementwise)
 LAST_AXIS = Layout("last axis", _last_axis)
 REDUCE = Layout("reduce", _reduce)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from edgec.ir import Attributes
 from edgec.ops.infer import same
-from edgec.ops.layout import FIXED, LAST_AXIS
+from edgec.ops.layout import CHANNELS_LAST, LAST_AXIS
 from edgec.ops.spec import Case, Emit, OpSpec, fixed_output_scale, unsupported
 from edgec.ops.versions import by_dtype
 
@@ -68,7 +68,7 @@ OPS = (
         operands=("x",),
         attributes=LocalResponseNormalizationAttributes,
         infer=same,
-        layout=FIXED,
+        layout=CHANNELS_LAST,
         quant=unsupported("the LOCAL_RESPONSE_NORMALIZATION kernel is float only"),
         emit=Emit("LOCAL_RESPONSE_NORMALIZATION", "LocalResponseNormalizationOptions"),
         cases=(Case("window5", ((1, 3, 3, 8),), LocalResponseNormalizationAttributes(2, 1.0, 1e-4, 0.75)),),

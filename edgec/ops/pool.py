@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from edgec.ir import Attributes, TensorType
 from edgec.ops.infer import expect, required, window_output
-from edgec.ops.layout import FIXED
+from edgec.ops.layout import CHANNELS_LAST
 from edgec.ops.spec import (
     FREE,
     SAME_SCALE,
@@ -52,7 +52,7 @@ def _pool(name: str, builtin: str, quant: Quant) -> OpSpec:
         operands=("x",),
         attributes=Pool2DAttributes,
         infer=_infer,
-        layout=FIXED,
+        layout=CHANNELS_LAST,
         quant=quant,
         emit=Emit(builtin, "Pool2DOptions", version),
         cases=(

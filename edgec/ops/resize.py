@@ -8,7 +8,7 @@ import numpy as np
 
 from edgec.ir import Attributes, Node, TensorType
 from edgec.ops.infer import constant, expect, int_list, required
-from edgec.ops.layout import FIXED
+from edgec.ops.layout import CHANNELS_LAST
 from edgec.ops.spec import SAME_SCALE, Case, Emit, InferenceError, Operands, OpSpec
 from edgec.ops.versions import by_dtype
 
@@ -88,7 +88,7 @@ OPS = (
         operands=("x", "size"),
         attributes=ResizeBilinearAttributes,
         infer=_infer_resize,
-        layout=FIXED,
+        layout=CHANNELS_LAST,
         quant=SAME_SCALE,
         emit=Emit("RESIZE_BILINEAR", "ResizeBilinearOptions", _bilinear_version),
         cases=(
@@ -101,7 +101,7 @@ OPS = (
         operands=("x", "size"),
         attributes=ResizeNearestNeighborAttributes,
         infer=_infer_resize,
-        layout=FIXED,
+        layout=CHANNELS_LAST,
         quant=SAME_SCALE,
         emit=Emit("RESIZE_NEAREST_NEIGHBOR", "ResizeNearestNeighborOptions", _nearest_version),
         cases=(Case("double", ((1, 3, 4, 2), _SIZE)),),
@@ -111,7 +111,7 @@ OPS = (
         operands=("x",),
         attributes=DepthToSpaceAttributes,
         infer=_infer_depth_to_space,
-        layout=FIXED,
+        layout=CHANNELS_LAST,
         quant=SAME_SCALE,
         emit=Emit("DEPTH_TO_SPACE", "DepthToSpaceOptions", by_dtype(int8=2)),
         cases=(Case("block2", ((1, 2, 3, 8),), DepthToSpaceAttributes(2)),),
@@ -121,7 +121,7 @@ OPS = (
         operands=("x",),
         attributes=SpaceToDepthAttributes,
         infer=_infer_space_to_depth,
-        layout=FIXED,
+        layout=CHANNELS_LAST,
         quant=SAME_SCALE,
         emit=Emit("SPACE_TO_DEPTH", "SpaceToDepthOptions", by_dtype(int8=2)),
         cases=(Case("block2", ((1, 4, 6, 2),), SpaceToDepthAttributes(2)),),

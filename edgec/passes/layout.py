@@ -23,7 +23,7 @@ import numpy as np
 from edgec.ir import Graph, Model, Node, Value
 from edgec.ops import Builder, Permutation, spec_of
 from edgec.ops.infer import int_list
-from edgec.ops.layout import compose, identity, inverse, moves_data, permuted
+from edgec.ops.layout import CHANNELS_LAST, compose, identity, inverse, moves_data, permuted
 from edgec.ops.spec import Rewired
 from edgec.passes.contract import PassResult
 
@@ -41,6 +41,10 @@ class PropagateLayout:
 
     def run(self, model: Model) -> PassResult:
         """Try each 4-D input in both layouts and keep what transposes least."""
+        model.inputs = [
+            replace(port, source_layout=layout)
+            for port, layout in zip(model.inputs, _input_layouts(model.graph), strict=True)
+        ]
         if not any(node.kind == "transpose" for node in model.graph):
             return PassResult(model, False)
         ports = model.inputs
@@ -250,19 +254,35 @@ def _aligned(permutation: Permutation, rank: int) -> Permutation:
     return tuple(axis - offset for axis in permutation if axis >= offset)
 
 
-def _demands(graph: Graph) -> dict[Value, Permutation]:
-    """Return for each value the permutation its first reader would like, seen through permutable nodes."""
+def _input_layouts(graph: Graph) -> list[str | None]:
+    """Return `nchw` or `nhwc` for each input that reaches an image operator, else None."""
+    images = {p: name for p, name in ((NHWC, "nchw"), (identity(4), "nhwc"))}
+    demands = _demands(graph, images_only=True)
+    return [images.get(demands.get(value, ())) for value in graph.inputs]
+
+
+def _demands(graph: Graph, *, images_only: bool = False) -> dict[Value, Permutation]:
+    """Return for each value the permutation its first reader would like, seen through permutable nodes.
+
+    With `images_only`, layout-bound readers that take no image (a reshape, say) have no wish.
+    """
     demands: dict[Value, Permutation] = {}
     for node in reversed(graph):
         if node.kind == "transpose" and node.operand(1).data is not None:
             q = tuple(int_list(node.operand(1).constant()))
-            demands[node.operand(0)] = compose(q, demands.get(node.result, identity(len(q))))
+            wish = demands.get(node.result, None if images_only else identity(len(q)))
+            if wish is not None:
+                demands[node.operand(0)] = compose(q, wish)
             continue
-        wanted = demands.get(node.results[0])
-        rewired = spec_of(node).layout.rewire(node, wanted) if wanted is not None else None
+        layout = spec_of(node).layout
+        wanted = demands.get(node.results[0]) if layout is not CHANNELS_LAST else None
+        rewired = layout.rewire(node, wanted) if wanted is not None else None
         for index, value in enumerate(node.operands):
-            if value is not None and not value.is_constant:
-                p = rewired.delivered.get(index) if rewired is not None else None
-                same_rank = p is not None and len(p) == value.type.rank
-                demands[value] = p if p is not None and same_rank else identity(value.type.rank)
+            if value is None or value.is_constant:
+                continue
+            p = rewired.delivered.get(index) if rewired is not None else None
+            if p is not None and len(p) == value.type.rank:
+                demands[value] = p
+            elif not images_only or layout is CHANNELS_LAST:
+                demands[value] = identity(value.type.rank)
     return demands

@@ -1,0 +1,65 @@
+"""The choices of one compile, checked before any work is done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, get_args
+
+from edgec.diagnostics import CompileError, Diagnostic
+
+if TYPE_CHECKING:
+    from edgec.calibrate.data import Source as CalibrationSource
+    from edgec.calibrate.preprocess import Preprocess
+    from edgec.ir import Model
+
+Precision = Literal["float32", "float16", "dynamic", "int8"]
+IoLayout = Literal["channels-last", "source"]
+IoType = Literal["float32", "int8", "uint8"]
+
+RANDOM_CALIBRATION = "random"
+RANDOM_SAMPLES = 16
+
+
+@dataclass(frozen=True)
+class CompileOptions:
+    """Everything the user may choose; defaults are those of the command line."""
+
+    target: str = "generic"
+    precision: Precision = "float32"
+    calibration: CalibrationSource | None = None
+    calibration_limit: int | None = None
+    preprocess: Preprocess | None = None
+    observer: str = "minmax"
+    io_layout: IoLayout = "channels-last"
+    input_shapes: Mapping[str, Sequence[int]] = field(default_factory=dict[str, Sequence[int]])
+    input_type: IoType | None = None
+    output_type: IoType | None = None
+    prune: float | None = None
+    float_islands: bool = False
+    verify: bool = True
+    verify_each: bool = False
+    threads: int = 2
+    on_pass: Callable[[str, Model], None] | None = None
+
+    def __post_init__(self) -> None:
+        problems = [*_choice("precision", self.precision, get_args(Precision))]
+        problems += _choice("io_layout", self.io_layout, get_args(IoLayout))
+        for name in ("input_type", "output_type"):
+            value = getattr(self, name)
+            if value is not None:
+                problems += _choice(name, value, get_args(IoType))
+                if value != "float32" and self.precision != "int8":
+                    what = f"{value} needs a fully quantized model"
+                    problems.append(Diagnostic("E0602", name, what, next_step="Add --int8."))
+        if self.prune is not None and not 0 < self.prune < 1:
+            what = f"{self.prune} is not a fraction"
+            problems.append(Diagnostic("E0603", "prune", what, "It is the share of weights to remove: 0 < x < 1."))
+        if problems:
+            raise CompileError(problems)
+
+
+def _choice(name: str, value: str, allowed: Sequence[str]) -> list[Diagnostic]:
+    if value in allowed:
+        return []
+    return [Diagnostic("E0602", name, f"'{value}' is not a choice", f"Choices: {', '.join(allowed)}.")]
