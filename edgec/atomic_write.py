@@ -65,6 +65,15 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     write_bytes(path, [text.encode("utf-8")])
 
 
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Raise E0501 now where `write_bytes` would raise it later, before any long work; leaves no file."""
+    with _explained(Path(path)):
+        final = _destination(Path(path))
+        probe = final.with_name(f".edgec-{secrets.token_hex(8)}.tmp")
+        os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        probe.unlink()
+
+
 def _destination(path: Path) -> Path:
     """Follow symbolic links and refuse what a rename would destroy (a folder, /dev/null, a pipe)."""
     final = Path(os.path.realpath(path))  # resolve() raises RuntimeError on a loop of links

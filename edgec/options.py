@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from edgec.diagnostics import CompileError, Diagnostic
@@ -54,9 +55,33 @@ class CompileOptions:
                     problems.append(Diagnostic("E0602", name, what, next_step="Add --int8."))
         if self.prune is not None and not 0 < self.prune < 1:
             what = f"{self.prune} is not a fraction"
-            problems.append(Diagnostic("E0603", "prune", what, "It is the share of weights to remove: 0 < x < 1."))
+            problems.append(
+                Diagnostic("E0603", "prune", what, "It is the share of weights to remove: 0 < x < 1.")
+            )
         if problems:
             raise CompileError(problems)
+
+    def reproducible(self) -> dict[str, str | bool | float]:
+        """Return the options that a manifest keeps: those that change the artifact's bytes."""
+        kept: dict[str, str | bool | float] = {
+            "target": self.target,
+            "precision": self.precision,
+            "io_layout": self.io_layout,
+        }
+        if self.precision == "int8":
+            kept |= {"observer": self.observer, "float_islands": self.float_islands}
+            kept |= {"input_type": self.input_type or "int8", "output_type": self.output_type or "int8"}
+        if self.calibration is not None:
+            kept["calibration"] = (
+                str(self.calibration) if isinstance(self.calibration, str | Path) else "arrays"
+            )
+        if self.calibration_limit is not None:
+            kept["calibration_limit"] = self.calibration_limit
+        if self.prune is not None:
+            kept["prune"] = self.prune
+        for name, shape in self.input_shapes.items():
+            kept[f"input_shape {name}".strip()] = ",".join(map(str, shape))
+        return kept
 
 
 def _choice(name: str, value: str, allowed: Sequence[str]) -> list[Diagnostic]:

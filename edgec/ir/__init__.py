@@ -1,6 +1,6 @@
 """The intermediate representation every stage reads and writes."""
 
-from edgec.ir.graph import NO_ATTRIBUTES, Attributes, Graph, Model, Node, Port, Value, scalar
+from edgec.ir.graph import NO_ATTRIBUTES, Attributes, Graph, ImageLayout, Model, Node, Port, Value, scalar
 from edgec.ir.text import format_graph, format_model
 from edgec.ir.types import DYNAMIC, Array, DType, Quantization, Shape, TensorType
 
@@ -11,6 +11,7 @@ __all__ = [
     "Attributes",
     "DType",
     "Graph",
+    "ImageLayout",
     "Model",
     "Node",
     "Port",

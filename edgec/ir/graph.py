@@ -10,10 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
 from edgec.ir.types import Array, DType, TensorType
+
+
+ImageLayout = Literal["nchw", "nhwc"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,10 +310,10 @@ class Port:
     shape: tuple[int, ...]
     dtype: DType
     permutation: tuple[int, ...] | None = None
-    source_layout: str | None = None
+    source_layout: ImageLayout | None = None
 
     @property
-    def layout(self) -> str | None:
+    def layout(self) -> ImageLayout | None:
         """The emitted layout: `nchw`, `nhwc`, or None where axes have no such meaning."""
         return "nhwc" if self.permutation is not None else self.source_layout
 

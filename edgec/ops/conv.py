@@ -24,6 +24,7 @@ from edgec.ops.spec import (
     Padding,
     Quant,
     Weights,
+    support,
 )
 from edgec.ops.versions import is_hybrid
 
@@ -168,6 +169,13 @@ OPS = (
         quant=Quant(weights=Weights(operand=1, quantized_dimension=0, bias=2)),
         emit=Emit("CONV_2D", "Conv2DOptions", _conv_version),
         macs=_conv_macs,
+        support=support(
+            "f32 i8 u8 i16",
+            xnnpack="f32 f16 i8 u8",
+            tflm="f32 i8 i16",
+            max_version=8,
+            xnnpack_when="constant weights and bias, of the activations' type or int8",
+        ),
         cases=(
             Case("valid", ((1, 5, 6, 3), _ramp(4, 3, 3, 3), _ramp(4))),
             Case(
@@ -192,6 +200,13 @@ OPS = (
         quant=Quant(weights=Weights(operand=1, quantized_dimension=3, bias=2)),
         emit=Emit("DEPTHWISE_CONV_2D", "DepthwiseConv2DOptions", _depthwise_version),
         macs=_depthwise_macs,
+        support=support(
+            "f32 i8 u8 i16",
+            xnnpack="f32 f16 i8 u8",
+            tflm="f32 i8 i16",
+            max_version=7,
+            xnnpack_when="constant weights of the activations' type",
+        ),
         cases=(
             Case("valid", ((1, 5, 6, 3), _ramp(1, 3, 3, 3), _ramp(3))),
             Case(
@@ -210,6 +225,13 @@ OPS = (
         quant=Quant(weights=Weights(operand=1, quantized_dimension=0, bias=3, data=2)),
         emit=Emit("TRANSPOSE_CONV", "TransposeConvOptions", _transpose_conv_version),
         macs=_transpose_conv_macs,
+        support=support(
+            "f32 i8 u8 i16",
+            xnnpack="f32 i8 u8",
+            tflm="f32 i8 i16",
+            max_version=5,
+            xnnpack_when="constant weights",
+        ),
         cases=(
             Case(
                 "valid_stride2",

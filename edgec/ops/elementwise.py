@@ -17,10 +17,14 @@ from edgec.ops.spec import (
     Emit,
     Infer,
     InferenceError,
+    NonNegative,
     Operands,
     OpSpec,
     Quant,
+    ScaleRatio,
+    Support,
     fixed_output_scale,
+    support,
     unsupported,
 )
 from edgec.ops.versions import Version, by_dtype, fixed
@@ -132,6 +136,8 @@ def _unary(
     low: float = -3.0,
     high: float = 3.0,
     infer: Infer = same,
+    support: Support,
+    non_negative: NonNegative = NonNegative.UNKNOWN,
 ) -> OpSpec:
     ramp = np.linspace(low, high, 24, dtype=np.float32).reshape(1, 2, 3, 4)
     return OpSpec(
@@ -143,6 +149,8 @@ def _unary(
         quant=quant,
         emit=Emit(name.upper(), options, version or by_dtype(int8=2, int16=2)),
         cases=(Case("ramp", (ramp,), attributes() if attributes is not Attributes else NO_ATTRIBUTES),),
+        support=support,
+        non_negative=non_negative,
     )
 
 
@@ -155,6 +163,8 @@ def _binary(
     options: str | None = None,
     infer: Infer = binary,
     broadcasts: bool = True,
+    support: Support,
+    non_negative: NonNegative = NonNegative.UNKNOWN,
 ) -> OpSpec:
     ramp = np.linspace(0.5, 3.0, 24, dtype=np.float32).reshape(1, 2, 3, 4)
     made = attributes() if attributes is not Attributes else NO_ATTRIBUTES
@@ -171,52 +181,161 @@ def _binary(
         quant=quant,
         emit=Emit(name.upper(), options, version),
         cases=cases if broadcasts else cases[:1],
+        support=support,
+        non_negative=non_negative,
     )
 
 
 _LOGISTIC = fixed_output_scale(int8=(1 / 256, -128), int16=(1 / 32768, 0))
 _TANH = fixed_output_scale(int8=(1 / 128, 0), int16=(1 / 32768, 0))
+_SUM = Quant(ratio=ScaleRatio(2**-10, 2**8))
+_PRODUCT = Quant(ratio=ScaleRatio(2**-16, 2**8, product=True))
 _FLOAT_ONLY = unsupported("the kernel has no int8 form")
 _BOOL = unsupported("works on bool")
 
 _MIN_MAX_VERSION = _wide_broadcast(by_dtype(int8=2, int16=4), 3)
 
 _ARITHMETIC = (
-    _binary("add", by_dtype(int8=2, int16=3, int64=4), attributes=AddAttributes, options="AddOptions"),
+    _binary(
+        "add",
+        by_dtype(int8=2, int16=3, int64=4),
+        _SUM,
+        attributes=AddAttributes,
+        options="AddOptions",
+        support=support(
+            "f32 f16 i8 u8 i16 i32 i64", xnnpack="f32 f16 i8 u8", tflm="f32 i8 i16 i32", max_version=6
+        ),
+        non_negative=NonNegative.OF_OPERANDS,
+    ),
     _binary(
         "sub",
         _wide_broadcast(by_dtype(int8=2, int16=3, int64=4), 3),
+        _SUM,
         attributes=SubAttributes,
         options="SubOptions",
-    ),
-    _binary("mul", _mul_version, attributes=MulAttributes, options="MulOptions"),
-    _binary("div", _wide_broadcast(fixed(1), 2), attributes=DivAttributes, options="DivOptions"),
-    _binary(
-        "maximum", _wide_broadcast(by_dtype(int8=2, int16=4), 3), SAME_SCALE, options="MaximumMinimumOptions"
+        support=support(
+            "f32 i8 u8 i16 i32 i64", xnnpack="f32 f16 i8 u8", tflm="f32 i8 i16 i32", max_version=5
+        ),
     ),
     _binary(
-        "minimum", _wide_broadcast(by_dtype(int8=2, int16=4), 3), SAME_SCALE, options="MaximumMinimumOptions"
+        "mul",
+        _mul_version,
+        _PRODUCT,
+        attributes=MulAttributes,
+        options="MulOptions",
+        support=support(
+            "f32 f16 i8 u8 i16 i32 u32 i64", xnnpack="f32 f16 i8 u8", tflm="f32 i8 i16 i32", max_version=8
+        ),
+        non_negative=NonNegative.OF_OPERANDS,
     ),
-    _binary("squared_difference", by_dtype(int8=2, int16=2), options="SquaredDifferenceOptions"),
-    _binary("pow", fixed(1), _FLOAT_ONLY, options="PowOptions"),
     _binary(
-        "floor_div", by_dtype(base=1, float32=2, int16=3, int8=3), _FLOAT_ONLY, options="FloorDivOptions"
+        "div",
+        _wide_broadcast(fixed(1), 2),
+        attributes=DivAttributes,
+        options="DivOptions",
+        support=support("f32 i8 u8 i16 i32", xnnpack="f32 f16", tflm="f32 i8 i32", max_version=2),
+        non_negative=NonNegative.OF_OPERANDS,
     ),
-    _binary("floor_mod", by_dtype(int16=2, int8=2), _FLOAT_ONLY, options="FloorModOptions"),
-    _binary("atan2", fixed(1), _FLOAT_ONLY, options="ATan2Options", infer=same_shape, broadcasts=False),
+    _binary(
+        "maximum",
+        _wide_broadcast(by_dtype(int8=2, int16=4), 3),
+        SAME_SCALE,
+        options="MaximumMinimumOptions",
+        support=support(
+            "f32 f16 i8 u8 i16 i32 i64", xnnpack="f32 f16", tflm="f32 i8 i16 i32 i64", max_version=4
+        ),
+        non_negative=NonNegative.OF_OPERANDS,
+    ),
+    _binary(
+        "minimum",
+        _wide_broadcast(by_dtype(int8=2, int16=4), 3),
+        SAME_SCALE,
+        options="MaximumMinimumOptions",
+        support=support(
+            "f32 f16 i8 u8 i16 i32 i64", xnnpack="f32 f16", tflm="f32 i8 i16 i32 i64", max_version=4
+        ),
+        non_negative=NonNegative.OF_OPERANDS,
+    ),
+    _binary(
+        "squared_difference",
+        by_dtype(int8=2, int16=2),
+        options="SquaredDifferenceOptions",
+        support=support("f32 i8 i32", xnnpack="f32 f16", tflm="f32 i8 i16 i32", max_version=2),
+        non_negative=NonNegative.ALWAYS,
+    ),
+    _binary("pow", fixed(1), _FLOAT_ONLY, options="PowOptions", support=support("f32 i32")),
+    _binary(
+        "floor_div",
+        by_dtype(base=1, float32=2, int16=3, int8=3),
+        _FLOAT_ONLY,
+        options="FloorDivOptions",
+        support=support("f32 i8 i16 i32", tflm="f32", max_version=3),
+    ),
+    _binary(
+        "floor_mod",
+        by_dtype(int16=2, int8=2),
+        _FLOAT_ONLY,
+        options="FloorModOptions",
+        support=support("f32 i8 i16 i32 i64", tflm="f32", max_version=2),
+    ),
+    _binary(
+        "atan2",
+        fixed(1),
+        _FLOAT_ONLY,
+        options="ATan2Options",
+        infer=same_shape,
+        broadcasts=False,
+        support=support("f32 f16"),
+    ),
 )
 
 _COMPARISONS = (
-    _binary("equal", by_dtype(int8=2, bool=3, int16=4), infer=comparison, options="EqualOptions"),
-    _binary("not_equal", by_dtype(int8=2, bool=3, int16=4), infer=comparison, options="NotEqualOptions"),
-    _binary("greater", by_dtype(int8=2), infer=comparison, options="GreaterOptions"),
-    _binary("greater_equal", by_dtype(int8=2, int16=3), infer=comparison, options="GreaterEqualOptions"),
-    _binary("less", by_dtype(int8=2, int16=3), infer=comparison, options="LessOptions"),
-    _binary("less_equal", by_dtype(int8=2), infer=comparison, options="LessEqualOptions"),
+    _binary(
+        "equal",
+        by_dtype(int8=2, bool=3, int16=4),
+        infer=comparison,
+        options="EqualOptions",
+        support=support("f32 f16 i8 u8 i16 i32 i64 bool", tflm="f32 i8 i32 i64 bool", max_version=5),
+    ),
+    _binary(
+        "not_equal",
+        by_dtype(int8=2, bool=3, int16=4),
+        infer=comparison,
+        options="NotEqualOptions",
+        support=support("f32 f16 i8 u8 i16 i32 i64 bool", tflm="f32 i8 i32 i64 bool", max_version=4),
+    ),
+    _binary(
+        "greater",
+        by_dtype(int8=2),
+        infer=comparison,
+        options="GreaterOptions",
+        support=support("f32 f16 i8 u8 i16 i32 i64", tflm="f32 i8 i16 i32 i64", max_version=2),
+    ),
+    _binary(
+        "greater_equal",
+        by_dtype(int8=2, int16=3),
+        infer=comparison,
+        options="GreaterEqualOptions",
+        support=support("f32 f16 i8 u8 i16 i32 i64", tflm="f32 i8 i32 i64", max_version=3),
+    ),
+    _binary(
+        "less",
+        by_dtype(int8=2, int16=3),
+        infer=comparison,
+        options="LessOptions",
+        support=support("f32 f16 i8 u8 i16 i32 i64", tflm="f32 i8 i32 i64", max_version=3),
+    ),
+    _binary(
+        "less_equal",
+        by_dtype(int8=2),
+        infer=comparison,
+        options="LessEqualOptions",
+        support=support("f32 f16 i8 u8 i16 i32 i64", tflm="f32 i8 i32 i64", max_version=2),
+    ),
 )
 
 
-def _logical(name: str, options: str, operands: tuple[str, ...]) -> OpSpec:
+def _logical(name: str, options: str, operands: tuple[str, ...], support: Support) -> OpSpec:
     flags = np.array([True, False, True, True])
     return OpSpec(
         name=name,
@@ -226,43 +345,150 @@ def _logical(name: str, options: str, operands: tuple[str, ...]) -> OpSpec:
         quant=_BOOL,
         emit=Emit(name.upper(), options),
         cases=(Case("flags", (flags, ~flags)[: len(operands)]),),
+        support=support,
     )
 
 
 _LOGICAL = (
-    _logical("logical_and", "LogicalAndOptions", ("x", "y")),
-    _logical("logical_or", "LogicalOrOptions", ("x", "y")),
-    _logical("logical_not", "LogicalNotOptions", ("x",)),
+    _logical("logical_and", "LogicalAndOptions", ("x", "y"), support=support("bool", tflm="bool")),
+    _logical("logical_or", "LogicalOrOptions", ("x", "y"), support=support("bool", tflm="bool")),
+    _logical("logical_not", "LogicalNotOptions", ("x",), support=support("bool", tflm="bool")),
 )
 
 _ACTIVATIONS = (
-    _unary("relu", version=by_dtype(int8=2, int16=3)),
-    _unary("relu6", version=by_dtype(int8=2, int16=3), low=-3, high=9),
-    _unary("relu_n1_to_1", version=fixed(1)),
-    _unary("logistic", _LOGISTIC, by_dtype(int8=2, int16=3)),
-    _unary("tanh", _TANH, by_dtype(int8=2, int16=3)),
-    _unary("hard_swish", version=fixed(1), options="HardSwishOptions", low=-5, high=5),
-    _unary("elu", version=fixed(1)),
-    _unary("gelu", attributes=GeluAttributes, options="GeluOptions", version=by_dtype(int8=2)),
     _unary(
-        "leaky_relu", attributes=LeakyReluAttributes, options="LeakyReluOptions", version=by_dtype(int16=2)
+        "relu",
+        version=by_dtype(int8=2, int16=3),
+        support=support("f32 i8 u8 i16", xnnpack="f32 f16", tflm="f32 i8 i16", max_version=3),
+        non_negative=NonNegative.ALWAYS,
+    ),
+    _unary(
+        "relu6",
+        version=by_dtype(int8=2, int16=3),
+        low=-3,
+        high=9,
+        support=support("f32 i8 u8 i16", xnnpack="f32 f16", tflm="f32 i8 i16", max_version=3),
+        non_negative=NonNegative.ALWAYS,
+    ),
+    _unary("relu_n1_to_1", version=fixed(1), support=support("f32 i8 u8", xnnpack="f32 f16")),
+    _unary(
+        "logistic",
+        _LOGISTIC,
+        by_dtype(int8=2, int16=3),
+        support=support("f32 f16 i8 u8 i16", xnnpack="f32 f16 i8 u8", tflm="f32 i8 i16", max_version=3),
+        non_negative=NonNegative.ALWAYS,
+    ),
+    _unary(
+        "tanh",
+        _TANH,
+        by_dtype(int8=2, int16=3),
+        support=support("f32 f16 i8 u8 i16", xnnpack="f32 f16 i8 u8", tflm="f32 i8 i16", max_version=3),
+    ),
+    _unary(
+        "hard_swish",
+        version=fixed(1),
+        options="HardSwishOptions",
+        low=-5,
+        high=5,
+        support=support("f32 i8 u8", xnnpack="f32 f16", tflm="f32 i8"),
+    ),
+    _unary("elu", version=fixed(1), support=support("f32 i8", xnnpack="f32 f16 i8", tflm="f32 i8")),
+    _unary(
+        "gelu",
+        attributes=GeluAttributes,
+        options="GeluOptions",
+        version=by_dtype(int8=2),
+        support=support("f32 f16 i8 u8 i16", xnnpack="f32 f16", max_version=3),
+    ),
+    _unary(
+        "leaky_relu",
+        attributes=LeakyReluAttributes,
+        options="LeakyReluOptions",
+        version=by_dtype(int16=2),
+        support=support("f32 i8 u8 i16", xnnpack="f32 f16 i8 u8", tflm="f32 i8 i16", max_version=2),
     ),
 )
 
 _MATH = (
-    _unary("abs", options="AbsOptions", version=by_dtype(int8=2, int16=3, int32=4)),
-    _unary("neg", options="NegOptions", version=fixed(1), quant=_FLOAT_ONLY),
-    _unary("exp", options="ExpOptions"),
-    _unary("log", low=0.1),
-    _unary("sqrt", low=0.0, version=by_dtype(int16=2), quant=_FLOAT_ONLY),
-    _unary("rsqrt", low=0.1, version=by_dtype(int8=2, int16=3)),
-    _unary("square", options="SquareOptions", version=fixed(1), quant=_FLOAT_ONLY),
-    _unary("sin", version=fixed(1), quant=_FLOAT_ONLY),
-    _unary("cos", options="CosOptions", version=fixed(1), quant=_FLOAT_ONLY),
-    _unary("floor", version=fixed(1), quant=_FLOAT_ONLY),
-    _unary("ceil", version=fixed(1), quant=_FLOAT_ONLY),
-    _unary("round", version=fixed(1), quant=_FLOAT_ONLY),
-    _unary("sign", version=by_dtype(int32=2), quant=_FLOAT_ONLY, options="SignOptions"),
+    _unary(
+        "abs",
+        options="AbsOptions",
+        version=by_dtype(int8=2, int16=3, int32=4),
+        support=support("f32 i8 i16 i32", xnnpack="f32 f16", tflm="f32 i8 i16", max_version=5),
+        non_negative=NonNegative.ALWAYS,
+    ),
+    _unary(
+        "neg",
+        options="NegOptions",
+        version=fixed(1),
+        quant=_FLOAT_ONLY,
+        support=support("f32 f16 i8 i16 i32 i64", xnnpack="f32 f16", tflm="f32"),
+    ),
+    _unary(
+        "exp",
+        options="ExpOptions",
+        support=support("f32 i8 i16", xnnpack="f32 f16", tflm="f32", max_version=2),
+        non_negative=NonNegative.ALWAYS,
+    ),
+    _unary("log", low=0.1, support=support("f32 i8 i16", xnnpack="f32 f16", tflm="f32", max_version=2)),
+    _unary(
+        "sqrt",
+        low=0.0,
+        version=by_dtype(int16=2),
+        quant=_FLOAT_ONLY,
+        support=support("f32 i16", xnnpack="f32 f16", tflm="f32", max_version=2),
+        non_negative=NonNegative.ALWAYS,
+    ),
+    _unary(
+        "rsqrt",
+        low=0.1,
+        version=by_dtype(int8=2, int16=3),
+        support=support("f32 i16", xnnpack="f32 f16", tflm="f32 i16", max_version=3),
+        non_negative=NonNegative.ALWAYS,
+    ),
+    _unary(
+        "square",
+        options="SquareOptions",
+        version=fixed(1),
+        quant=_FLOAT_ONLY,
+        support=support("f32", xnnpack="f32 f16", tflm="f32"),
+        non_negative=NonNegative.ALWAYS,
+    ),
+    _unary(
+        "sin",
+        version=fixed(1),
+        quant=_FLOAT_ONLY,
+        support=support("f32 f16", xnnpack="f32 f16", tflm="f32", max_version=2),
+    ),
+    _unary(
+        "cos",
+        options="CosOptions",
+        version=fixed(1),
+        quant=_FLOAT_ONLY,
+        support=support("f32 f16", xnnpack="f32 f16", tflm="f32", max_version=2),
+    ),
+    _unary(
+        "floor",
+        version=fixed(1),
+        quant=_FLOAT_ONLY,
+        support=support("f32 f16", xnnpack="f32 f16", tflm="f32"),
+    ),
+    _unary(
+        "ceil", version=fixed(1), quant=_FLOAT_ONLY, support=support("f32", xnnpack="f32 f16", tflm="f32")
+    ),
+    _unary(
+        "round",
+        version=fixed(1),
+        quant=_FLOAT_ONLY,
+        support=support("f32 f16", xnnpack="f32 f16", tflm="f32"),
+    ),
+    _unary(
+        "sign",
+        version=by_dtype(int32=2),
+        quant=_FLOAT_ONLY,
+        options="SignOptions",
+        support=support("f32 i32", max_version=2),
+    ),
 )
 
 _PRELU = OpSpec(
@@ -271,6 +497,7 @@ _PRELU = OpSpec(
     infer=_infer_prelu,
     layout=ELEMENTWISE,
     emit=Emit("PRELU"),
+    support=support("f32 i8 u8 i16", xnnpack="f32 f16", tflm="f32 i8", tflm_rank=4),
     cases=(Case("per_channel", ((1, 2, 3, 4), np.array([0.1, 0.2, -0.3, 0.4], np.float32))),),
 )
 
@@ -281,6 +508,7 @@ _SELECT = OpSpec(
     layout=ELEMENTWISE,
     quant=SAME_SCALE,
     emit=Emit("SELECT_V2", "SelectV2Options"),
+    support=support("f32 f16 i8 u8 i16 i32 u32 i64 bool", tflm="f32 i8 i16", max_version=2),
     cases=(Case("broadcast", (np.array([True, False, True, False]), (1, 2, 3, 4), (1, 2, 3, 4))),),
 )
 
@@ -292,6 +520,7 @@ _CAST = OpSpec(
     layout=ELEMENTWISE,
     quant=_FLOAT_ONLY,
     emit=Emit("CAST", "CastOptions"),
+    support=support("f32 f16 i8 u8 i16 i32 u32 i64 bool", tflm="f32 i8 i16 i32 bool", max_version=9),
     cases=(
         Case(
             "float_to_int",

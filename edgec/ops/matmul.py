@@ -19,6 +19,7 @@ from edgec.ops.spec import (
     OpSpec,
     Quant,
     Weights,
+    support,
 )
 from edgec.ops.versions import by_dtype, is_hybrid
 
@@ -87,6 +88,12 @@ def _fully_connected_version(node: Node) -> int:
     return 4 if x.dtype is DType.INT8 else 1
 
 
+def _batch_matmul_version(node: Node) -> int:
+    if is_hybrid(node, 1):
+        return 4 if expect(node.attributes, BatchMatMulAttributes).asymmetric_quantize_inputs else 1
+    return by_dtype(int8=2, int16=3)(node)
+
+
 def _batch_matmul_macs(node: Node) -> int:
     options = expect(node.attributes, BatchMatMulAttributes)
     return node.result.type.size * node.operand(0).shape[-2 if options.adj_x else -1]
@@ -106,6 +113,14 @@ OPS = (
         quant=Quant(weights=Weights(operand=1, quantized_dimension=0, bias=2)),
         emit=Emit("FULLY_CONNECTED", "FullyConnectedOptions", _fully_connected_version),
         macs=lambda node: node.result.type.size * node.operand(1).shape[1],
+        support=support(
+            "f32 i8 u8 i16",
+            xnnpack="f32 f16 i8 u8",
+            tflm="f32 i8 i16",
+            max_version=14,
+            claims_any_rank=True,
+            xnnpack_when="constant weights",
+        ),
         cases=(
             Case("bias", ((2, 6), _ramp(4, 6), _ramp(4))),
             Case(
@@ -121,8 +136,12 @@ OPS = (
         attributes=BatchMatMulAttributes,
         infer=_infer_batch_matmul,
         layout=FIXED,
-        emit=Emit("BATCH_MATMUL", "BatchMatMulOptions", by_dtype(int8=2, int16=3)),
+        quant=Quant(weights=Weights(operand=1, quantized_dimension=0, per_axis=False)),
+        emit=Emit("BATCH_MATMUL", "BatchMatMulOptions", _batch_matmul_version),
         macs=_batch_matmul_macs,
+        support=support(
+            "f32 i8 i16", xnnpack="f32 f16 i8", tflm="f32 i8 i16", max_version=4, litert_rank=5, tflm_rank=5
+        ),
         cases=(
             Case("plain", ((2, 3, 4), (2, 4, 5))),
             Case("adj_y", ((2, 3, 4), (1, 5, 4)), BatchMatMulAttributes(adj_y=True)),

@@ -26,8 +26,10 @@ from edgec.ops.spec import (
     Emit,
     InferenceError,
     MirrorPadMode,
+    NonNegative,
     Operands,
     OpSpec,
+    support,
 )
 from edgec.ops.versions import beyond_rank_4, by_dtype
 
@@ -255,7 +257,7 @@ def _fold_gather(node: Node, arrays: list[Array]) -> Array:
 
 
 _PADS = np.array([[0, 0], [1, 0], [2, 1], [0, 0]], np.int32)
-_PAD_VERSION = by_dtype(int8=2, int16=3)
+_PAD_VERSION = beyond_rank_4(4, by_dtype(int8=2, int16=3, bool=5))
 _SLICE_ARGS = (np.array([0, 1, 0, 2], np.int32), np.array([1, 1, 3, 2], np.int32))
 _STRIDES = tuple(np.array(v, np.int32) for v in ([0, 0, 2, 0], [1, 2, 0, 4], [1, 1, -1, 2]))
 
@@ -270,8 +272,8 @@ def _gather_version(node: Node) -> int:
 
 def _transpose_version(node: Node) -> int:
     rank = node.operand(0).type.rank
-    wide = 6 if rank > 5 else 5 if rank > 4 else 1
-    return max(wide, by_dtype(int8=2, int16=4, bool=3)(node))
+    wide = 8 if rank > 6 else 6 if rank > 5 else 4 if rank > 4 else 1
+    return max(wide, by_dtype(int8=2, int16=5, bool=3)(node))
 
 
 OPS = (
@@ -284,6 +286,13 @@ OPS = (
         quant=SAME_SCALE,
         emit=Emit("RESHAPE", "ReshapeOptions"),
         fold=_fold(lambda node, a: a[0].reshape(node.result.shape)),
+        support=support(
+            "f32 f16 i8 u8 i16 i32 u32 i64 bool",
+            xnnpack="f32 f16 i8 u8",
+            tflm="f32 i8 i16 i32 i64 bool",
+            xnnpack_when="a constant shape",
+        ),
+        non_negative=NonNegative.OF_OPERANDS,
         cases=(Case("merge", ((1, 2, 3, 4), np.array([2, 12], np.int32)), ReshapeAttributes((2, 12))),),
     ),
     OpSpec(
@@ -294,6 +303,15 @@ OPS = (
         quant=SAME_SCALE,
         emit=Emit("TRANSPOSE", "TransposeOptions", _transpose_version),
         fold=_fold(lambda node, a: np.ascontiguousarray(np.transpose(a[0], int_list(a[1])))),
+        support=support(
+            "f32 f16 i8 u8 i16 i32 u32 i64 bool",
+            xnnpack="f32 f16 i8 u8",
+            tflm="f32 i8 i16",
+            max_version=9,
+            tflm_rank=5,
+            xnnpack_when="a constant permutation",
+        ),
+        non_negative=NonNegative.OF_OPERANDS,
         cases=(Case("nchw_to_nhwc", ((1, 2, 3, 4), np.array([0, 2, 3, 1], np.int32))),),
     ),
     OpSpec(
@@ -305,6 +323,16 @@ OPS = (
         quant=SAME_SCALE,
         emit=Emit("CONCATENATION", "ConcatenationOptions", by_dtype(int8=2, int16=3)),
         fold=_fold(lambda node, a: np.concatenate(a, expect(node.attributes, ConcatenationAttributes).axis)),
+        support=support(
+            "f32 f16 i8 u8 i16 i32 u32 i64 bool",
+            xnnpack="f32 f16 i8 u8",
+            tflm="f32 i8 i16 i32 i64 bool",
+            max_version=7,
+            tflm_rank=6,
+            claims_any_rank=True,
+            xnnpack_when="at most 5 inputs",
+        ),
+        non_negative=NonNegative.OF_OPERANDS,
         cases=(Case("two_inputs", ((1, 4, 4, 2), (1, 4, 4, 3)), ConcatenationAttributes(axis=3)),),
     ),
     OpSpec(
@@ -318,6 +346,15 @@ OPS = (
             "SPLIT", "SplitOptions", lambda node: {"int8": 2, "int16": 4}.get(node.operand(1).dtype, 1)
         ),
         fold=_fold(lambda node, a: np.split(a[1], len(node.results), int(a[0]))),
+        support=support(
+            "f32 i8 u8 i16 i32 i64",
+            xnnpack="f32 f16 i8 u8",
+            tflm="f32 i8 i16 i32",
+            max_version=5,
+            claims_any_rank=True,
+            xnnpack_when="at most 4 results",
+        ),
+        non_negative=NonNegative.OF_OPERANDS,
         cases=(Case("halves", (np.array(3, np.int32), (1, 2, 3, 4)), SplitAttributes(2)),),
     ),
     OpSpec(
@@ -332,6 +369,15 @@ OPS = (
             lambda n: max(5 if n.operand(0).type.rank > 4 else 1, by_dtype(int8=2, int16=4)(n)),
         ),
         fold=_fold(_fold_slice),
+        support=support(
+            "f32 f16 i8 u8 i16 i32 u32 i64 bool",
+            xnnpack="f32 f16 i8 u8",
+            tflm="f32 i8 i16 i32 bool",
+            max_version=8,
+            tflm_rank=5,
+            xnnpack_when="constant begin and explicit sizes",
+        ),
+        non_negative=NonNegative.OF_OPERANDS,
         cases=(Case("box", ((1, 2, 3, 4), *_SLICE_ARGS)),),
     ),
     OpSpec(
@@ -343,6 +389,15 @@ OPS = (
         quant=SAME_SCALE,
         emit=Emit("STRIDED_SLICE", "StridedSliceOptions", beyond_rank_4(4, _STRIDED_SLICE_VERSION)),
         fold=_fold(_fold_strided_slice),
+        support=support(
+            "f32 f16 i8 u8 i16 i32 u32 i64 bool",
+            xnnpack="f32 f16 i8 u8",
+            tflm="f32 i8 i16 i32 bool",
+            max_version=8,
+            tflm_rank=4,
+            xnnpack_when="strides of 1 and no axis dropped",
+        ),
+        non_negative=NonNegative.OF_OPERANDS,
         cases=(Case("reverse", ((1, 2, 3, 4), *_STRIDES), StridedSliceAttributes(end_mask=0b0100)),),
     ),
     OpSpec(
@@ -353,6 +408,16 @@ OPS = (
         quant=SAME_SCALE,
         emit=Emit("PAD", "PadOptions", _PAD_VERSION),
         fold=_fold(lambda node, a: np.pad(a[0], a[1].tolist())),
+        support=support(
+            "f32 f16 i8 u8 i16 i32 i64 bool",
+            xnnpack="f32 f16 i8 u8",
+            tflm="f32 i8 i16 i32",
+            max_version=6,
+            litert_rank=5,
+            tflm_rank=5,
+            xnnpack_when="constant paddings",
+        ),
+        non_negative=NonNegative.OF_OPERANDS,
         cases=(Case("spatial", ((1, 2, 3, 4), _PADS)),),
     ),
     OpSpec(
@@ -363,6 +428,9 @@ OPS = (
         quant=SAME_SCALE,
         emit=Emit("PADV2", "PadV2Options", _PAD_VERSION),
         fold=_fold(lambda node, a: np.pad(a[0], a[1].tolist(), constant_values=a[2].reshape(()))),
+        support=support(
+            "f32 f16 i8 u8 i16 i32 i64 bool", tflm="f32 i8 i16 i32", max_version=6, litert_rank=5, tflm_rank=5
+        ),
         cases=(Case("spatial", ((1, 2, 3, 4), _PADS, np.array(1.5, np.float32))),),
     ),
     OpSpec(
@@ -373,6 +441,8 @@ OPS = (
         layout=vector_operands(1),
         quant=SAME_SCALE,
         emit=Emit("MIRROR_PAD", "MirrorPadOptions", by_dtype(int8=2, int16=3)),
+        support=support("f32 f16 i8 u8 i16 i32 u32 i64 bool", tflm="f32 i8", max_version=3),
+        non_negative=NonNegative.OF_OPERANDS,
         cases=(Case("reflect", ((1, 3, 3, 4), _PADS), MirrorPadAttributes()),),
     ),
     OpSpec(
@@ -384,6 +454,8 @@ OPS = (
         quant=SAME_SCALE,
         emit=Emit("GATHER", "GatherOptions", _gather_version),
         fold=_fold(_fold_gather),
+        support=support("f32 f16 i8 u8 i16 i32 i64 bool", tflm="f32 i8", max_version=8),
+        non_negative=NonNegative.OF_OPERANDS,
         cases=(Case("axis2", ((1, 2, 3, 4), np.array([2, 0], np.int32)), GatherAttributes(axis=2)),),
     ),
     OpSpec(
@@ -395,6 +467,8 @@ OPS = (
         quant=SAME_SCALE,
         emit=Emit("PACK", "PackOptions", by_dtype(int8=2, int16=3)),
         fold=_fold(lambda node, a: np.stack(a, expect(node.attributes, PackAttributes).axis)),
+        support=support("f32 i8 u8 i16 i32 u32 i64", tflm="f32 i8 i16 i32 i64", max_version=5),
+        non_negative=NonNegative.OF_OPERANDS,
         cases=(Case("two", ((2, 3), (2, 3)), PackAttributes(2, 1)),),
     ),
     OpSpec(
@@ -405,6 +479,8 @@ OPS = (
         quant=SAME_SCALE,
         emit=Emit("TILE", "TileOptions", by_dtype(int8=3, int16=3)),
         fold=_fold(lambda node, a: np.tile(a[0], int_list(a[1]))),
+        support=support("f32 f16 i8 u8 i16 i32 u32 i64 bool", max_version=3),
+        non_negative=NonNegative.OF_OPERANDS,
         cases=(Case("double", ((2, 3), np.array([1, 2], np.int32))),),
     ),
     OpSpec(
@@ -415,6 +491,10 @@ OPS = (
         quant=SAME_SCALE,
         emit=Emit("BROADCAST_TO", "BroadcastToOptions", by_dtype(base=2, int8=3, int16=3)),
         fold=_fold(lambda node, a: np.broadcast_to(a[0], node.result.shape).copy()),
+        support=support(
+            "f32 f16 i8 u8 i16 i32 u32 i64 bool", tflm="f32 i8 i16 i32 i64 bool", max_version=4, tflm_rank=5
+        ),
+        non_negative=NonNegative.OF_OPERANDS,
         cases=(Case("rows", ((1, 3), np.array([4, 3], np.int32))),),
     ),
     OpSpec(
@@ -425,6 +505,10 @@ OPS = (
         quant=SAME_SCALE,
         emit=Emit("REVERSE_V2", "ReverseV2Options", by_dtype(bool=2, int16=3, int8=3)),
         fold=_fold(lambda node, a: np.flip(a[0], tuple(int_list(a[1])))),
+        support=support(
+            "f32 f16 i8 u8 i16 i32 i64 bool", tflm="f32 i8 i16 i32 i64 bool", max_version=4, tflm_rank=6
+        ),
+        non_negative=NonNegative.OF_OPERANDS,
         cases=(Case("one_axis", ((2, 3), np.array([1], np.int32))),),
     ),
 )

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from edgec.ir import Attributes
 from edgec.ops.infer import same
 from edgec.ops.layout import CHANNELS_LAST, LAST_AXIS
-from edgec.ops.spec import Case, Emit, OpSpec, fixed_output_scale, unsupported
+from edgec.ops.spec import (
+    Case,
+    Emit,
+    NonNegative,
+    OpSpec,
+    fixed_output_scale,
+    support,
+    unsupported,
+)
 from edgec.ops.versions import by_dtype
 
 
@@ -42,6 +50,15 @@ OPS = (
         layout=LAST_AXIS,
         quant=fixed_output_scale(int8=(1 / 256, -128), int16=(1 / 32768, 0)),
         emit=Emit("SOFTMAX", "SoftmaxOptions", by_dtype(int8=2, int16=3)),
+        support=support(
+            "f32 f16 i8 u8 i16",
+            xnnpack="f32 f16",
+            tflm="f32 i8 i16",
+            max_version=4,
+            claims_any_rank=True,
+            xnnpack_when="beta 1",
+        ),
+        non_negative=NonNegative.ALWAYS,
         cases=(Case("rank2", ((2, 5),), SoftmaxAttributes()),),
     ),
     OpSpec(
@@ -51,6 +68,7 @@ OPS = (
         layout=LAST_AXIS,
         quant=fixed_output_scale(int8=(16 / 256, 127)),
         emit=Emit("LOG_SOFTMAX", "LogSoftmaxOptions", by_dtype(int8=2)),
+        support=support("f32 i8 u8", tflm="f32 i8", max_version=2),
         cases=(Case("rank2", ((2, 5),)),),
     ),
     OpSpec(
@@ -61,6 +79,7 @@ OPS = (
         layout=LAST_AXIS,
         quant=fixed_output_scale(int8=(1 / 128, 0)),
         emit=Emit("L2_NORMALIZATION", "L2NormOptions", by_dtype(int8=2)),
+        support=support("f32 i8 u8", tflm="f32 i8", max_version=2, tflm_rank=4),
         cases=(Case("rank2", ((2, 5),), L2NormAttributes()),),
     ),
     OpSpec(
@@ -71,6 +90,7 @@ OPS = (
         layout=CHANNELS_LAST,
         quant=unsupported("the LOCAL_RESPONSE_NORMALIZATION kernel is float only"),
         emit=Emit("LOCAL_RESPONSE_NORMALIZATION", "LocalResponseNormalizationOptions"),
+        support=support("f32"),
         cases=(Case("window5", ((1, 3, 3, 8),), LocalResponseNormalizationAttributes(2, 1.0, 1e-4, 0.75)),),
     ),
 )

@@ -8,16 +8,20 @@ from edgec.ir import Attributes, TensorType
 from edgec.ops.infer import expect, required, window_output
 from edgec.ops.layout import CHANNELS_LAST
 from edgec.ops.spec import (
+    BLENDING,
     FREE,
     SAME_SCALE,
     ActivationFunctionType,
     Case,
     Emit,
     InferenceError,
+    NonNegative,
     Operands,
     OpSpec,
     Padding,
     Quant,
+    Support,
+    support,
     unsupported,
 )
 from edgec.ops.versions import by_dtype, fixed
@@ -45,7 +49,7 @@ def _infer(operands: Operands, attributes: Attributes) -> tuple[TensorType, ...]
     return (TensorType((x.shape[0], height, width, x.shape[3]), x.dtype),)
 
 
-def _pool(name: str, builtin: str, quant: Quant) -> OpSpec:
+def _pool(name: str, builtin: str, quant: Quant, support: Support, non_negative: NonNegative) -> OpSpec:
     version = by_dtype(int8=2, int16=3) if quant is not FREE and quant.supported else fixed(1)
     return OpSpec(
         name=name,
@@ -59,11 +63,31 @@ def _pool(name: str, builtin: str, quant: Quant) -> OpSpec:
             Case("valid", ((1, 6, 5, 3),), Pool2DAttributes(Padding.VALID, 2, 2, 2, 2)),
             Case("same", ((1, 6, 5, 3),), Pool2DAttributes(Padding.SAME, 2, 2, 3, 3)),
         ),
+        support=support,
+        non_negative=non_negative,
     )
 
 
 OPS = (
-    _pool("average_pool_2d", "AVERAGE_POOL_2D", SAME_SCALE),
-    _pool("max_pool_2d", "MAX_POOL_2D", SAME_SCALE),
-    _pool("l2_pool_2d", "L2_POOL_2D", unsupported("the L2_POOL_2D kernel is float only")),
+    _pool(
+        "average_pool_2d",
+        "AVERAGE_POOL_2D",
+        BLENDING,
+        support=support("f32 i8 u8 i16", xnnpack="f32 f16", tflm="f32 i8 i16", max_version=3),
+        non_negative=NonNegative.OF_OPERANDS,
+    ),
+    _pool(
+        "max_pool_2d",
+        "MAX_POOL_2D",
+        SAME_SCALE,
+        support=support("f32 i8 u8 i16", xnnpack="f32 i8 u8", tflm="f32 i8 i16", max_version=3),
+        non_negative=NonNegative.OF_OPERANDS,
+    ),
+    _pool(
+        "l2_pool_2d",
+        "L2_POOL_2D",
+        unsupported("the L2_POOL_2D kernel is float only"),
+        support=support("f32", tflm="f32"),
+        non_negative=NonNegative.ALWAYS,
+    ),
 )

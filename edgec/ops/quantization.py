@@ -5,7 +5,13 @@ from __future__ import annotations
 from edgec.ir import Attributes, DType, Node, TensorType
 from edgec.ops.infer import required
 from edgec.ops.layout import ELEMENTWISE
-from edgec.ops.spec import Emit, Operands, OpSpec
+from edgec.ops.spec import (
+    Emit,
+    Operands,
+    OpSpec,
+    support,
+    unsupported,
+)
 from edgec.ops.versions import by_dtype
 
 
@@ -18,9 +24,10 @@ def _infer_dequantize(operands: Operands, attributes: Attributes) -> tuple[Tenso
 
 
 def _quantize_version(node: Node) -> int:
-    if DType.INT16 in (node.operand(0).dtype, node.result.dtype):
+    quantization = node.result.type.quantization
+    if quantization is not None and quantization.per_axis:
         return 3
-    return 1 if node.operand(0).dtype.is_float and node.result.dtype is DType.UINT8 else 2
+    return 2 if node.result.dtype is DType.INT16 else 1
 
 
 def _dequantize_version(node: Node) -> int:
@@ -30,19 +37,25 @@ def _dequantize_version(node: Node) -> int:
     return by_dtype(int8=2, int16=3, float16=3)(node)
 
 
+_BRIDGE = unsupported("the model is quantized already at this point")
+
 OPS = (
     OpSpec(
         name="quantize",
         operands=("x",),
         infer=_infer_quantize,
         layout=ELEMENTWISE,
+        quant=_BRIDGE,
         emit=Emit("QUANTIZE", "QuantizeOptions", _quantize_version),
+        support=support("f32 i8 u8 i16 i32", xnnpack="f32 f16 i8 u8", tflm="f32 i8 i16 i32", max_version=6),
     ),
     OpSpec(
         name="dequantize",
         operands=("x",),
         infer=_infer_dequantize,
         layout=ELEMENTWISE,
+        quant=_BRIDGE,
         emit=Emit("DEQUANTIZE", "DequantizeOptions", _dequantize_version),
+        support=support("f16 i8 u8 i16", xnnpack="i8 u8", tflm="i8 i16", max_version=9),
     ),
 )

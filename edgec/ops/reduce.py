@@ -9,7 +9,20 @@ import numpy as np
 from edgec.ir import Attributes, DType, TensorType
 from edgec.ops.infer import constant, expect, int_list, normalized_axis, required
 from edgec.ops.layout import FIXED, REDUCE, axis_operand
-from edgec.ops.spec import FREE, SAME_SCALE, Case, Emit, InferenceError, Operands, OpSpec, Quant, unsupported
+from edgec.ops.spec import (
+    FREE,
+    SAME_SCALE,
+    Case,
+    Emit,
+    InferenceError,
+    NonNegative,
+    Operands,
+    OpSpec,
+    Quant,
+    Support,
+    support,
+    unsupported,
+)
 from edgec.ops.versions import Version, by_dtype, fixed
 
 
@@ -77,7 +90,14 @@ def _infer_topk(operands: Operands, attributes: Attributes) -> tuple[TensorType,
 _AXES = np.array([1, 2], np.int32)
 
 
-def _reduction(name: str, version: Version, quant: Quant = FREE) -> OpSpec:
+def _reduction(
+    name: str,
+    version: Version,
+    quant: Quant = FREE,
+    *,
+    support: Support,
+    non_negative: NonNegative = NonNegative.UNKNOWN,
+) -> OpSpec:
     values: object = np.arange(24).reshape(1, 2, 3, 4) % 2 > 0 if name in _BOOLEAN else (1, 2, 3, 4)
     return OpSpec(
         name=name,
@@ -91,6 +111,8 @@ def _reduction(name: str, version: Version, quant: Quant = FREE) -> OpSpec:
             Case("spatial", (values, _AXES), ReducerAttributes(keep_dims=True)),
             Case("dropped", (values, _AXES), ReducerAttributes()),
         ),
+        support=support,
+        non_negative=non_negative,
     )
 
 
@@ -98,13 +120,63 @@ _BOOLEAN = ("reduce_any", "reduce_all")
 _NO_INT8 = unsupported("the kernel has no int8 form")
 
 OPS = (
-    _reduction("mean", by_dtype(int8=2, int16=3)),
-    _reduction("sum", by_dtype(int8=2, int16=2)),
-    _reduction("reduce_max", by_dtype(int8=2, int16=3), SAME_SCALE),
-    _reduction("reduce_min", by_dtype(int8=2, int16=3), SAME_SCALE),
-    _reduction("reduce_prod", fixed(1), _NO_INT8),
-    _reduction("reduce_any", fixed(1), _NO_INT8),
-    _reduction("reduce_all", fixed(1), _NO_INT8),
+    _reduction(
+        "mean",
+        by_dtype(int8=2, int16=3),
+        support=support(
+            "f32 i8 u8 i16 i32 i64",
+            xnnpack="f32 f16 i8 u8",
+            tflm="f32 i8 i16",
+            max_version=3,
+            claims_any_rank=True,
+            xnnpack_when="constant axes",
+        ),
+        non_negative=NonNegative.OF_OPERANDS,
+    ),
+    _reduction(
+        "sum",
+        by_dtype(int8=2, int16=2),
+        support=support(
+            "f32 i8 u8 i16 i32 i64",
+            xnnpack="f32 f16 i8 u8",
+            tflm="f32 i8 i16",
+            max_version=2,
+            claims_any_rank=True,
+            xnnpack_when="constant axes",
+        ),
+        non_negative=NonNegative.OF_OPERANDS,
+    ),
+    _reduction(
+        "reduce_max",
+        by_dtype(int8=2, int16=3),
+        SAME_SCALE,
+        support=support(
+            "f32 i8 u8 i16 i32 i64",
+            xnnpack="f32 f16 i8 u8",
+            tflm="f32 i8",
+            max_version=3,
+            claims_any_rank=True,
+            xnnpack_when="constant axes",
+        ),
+        non_negative=NonNegative.OF_OPERANDS,
+    ),
+    _reduction(
+        "reduce_min",
+        by_dtype(int8=2, int16=3),
+        SAME_SCALE,
+        support=support(
+            "f32 i8 u8 i16 i32 i64",
+            xnnpack="f32 f16 i8 u8",
+            tflm="f32 i8",
+            max_version=3,
+            claims_any_rank=True,
+            xnnpack_when="constant axes",
+        ),
+        non_negative=NonNegative.OF_OPERANDS,
+    ),
+    _reduction("reduce_prod", fixed(1), _NO_INT8, support=support("f32 i8 u8 i16 i32 i64", max_version=2)),
+    _reduction("reduce_any", fixed(1), _NO_INT8, support=support("bool")),
+    _reduction("reduce_all", fixed(1), _NO_INT8, support=support("bool", tflm="bool")),
     OpSpec(
         name="arg_max",
         operands=("x", "axis"),
@@ -112,6 +184,7 @@ OPS = (
         infer=_infer_arg,
         layout=FIXED,
         emit=Emit("ARG_MAX", "ArgMaxOptions", by_dtype(int8=2, bool=3)),
+        support=support("f32 i8 u8 i32 bool", tflm="f32 i8", max_version=3),
         cases=(Case("last", ((2, 5), np.array(1, np.int32)), ArgMaxAttributes()),),
     ),
     OpSpec(
@@ -121,6 +194,7 @@ OPS = (
         infer=_infer_arg,
         layout=FIXED,
         emit=Emit("ARG_MIN", "ArgMinOptions", by_dtype(int8=2, bool=3)),
+        support=support("f32 i8 u8 i32 bool", tflm="f32 i8", max_version=3),
         cases=(Case("last", ((2, 5), np.array(1, np.int32)), ArgMinAttributes()),),
     ),
     OpSpec(
@@ -131,6 +205,7 @@ OPS = (
         layout=axis_operand(1, 0),
         quant=_NO_INT8,
         emit=Emit("CUMSUM", "CumsumOptions"),
+        support=support("f32 i32 i64", tflm="f32 i8"),
         cases=(Case("exclusive", ((2, 5), np.array(1, np.int32)), CumsumAttributes(exclusive=True)),),
     ),
     OpSpec(
@@ -140,6 +215,7 @@ OPS = (
         layout=FIXED,
         quant=SAME_SCALE,
         emit=Emit("TOPK_V2", "TopKV2Options", by_dtype(int8=2, int16=3)),
+        support=support("f32 i8 u8 i16 i32 i64", max_version=3),
         cases=(Case("three", ((2, 5), np.array(3, np.int32))),),
     ),
 )

@@ -9,7 +9,17 @@ import numpy as np
 from edgec.ir import Attributes, Node, TensorType
 from edgec.ops.infer import constant, expect, int_list, required
 from edgec.ops.layout import CHANNELS_LAST
-from edgec.ops.spec import SAME_SCALE, Case, Emit, InferenceError, Operands, OpSpec
+from edgec.ops.spec import (
+    BLENDING,
+    SAME_SCALE,
+    Case,
+    Emit,
+    InferenceError,
+    NonNegative,
+    Operands,
+    OpSpec,
+    support,
+)
 from edgec.ops.versions import by_dtype
 
 
@@ -89,8 +99,10 @@ OPS = (
         attributes=ResizeBilinearAttributes,
         infer=_infer_resize,
         layout=CHANNELS_LAST,
-        quant=SAME_SCALE,
+        quant=BLENDING,
         emit=Emit("RESIZE_BILINEAR", "ResizeBilinearOptions", _bilinear_version),
+        support=support("f32 i8 u8 i16", xnnpack="f32 i8 u8", tflm="f32 i8", max_version=4),
+        non_negative=NonNegative.OF_OPERANDS,
         cases=(
             Case("asymmetric", ((1, 3, 4, 2), _SIZE)),
             Case("half_pixel", ((1, 3, 4, 2), _SIZE), ResizeBilinearAttributes(half_pixel_centers=True)),
@@ -104,6 +116,8 @@ OPS = (
         layout=CHANNELS_LAST,
         quant=SAME_SCALE,
         emit=Emit("RESIZE_NEAREST_NEIGHBOR", "ResizeNearestNeighborOptions", _nearest_version),
+        support=support("f32 f16 i8 u8 i16 i32 u32 bool", tflm="f32 i8 i16", max_version=4),
+        non_negative=NonNegative.OF_OPERANDS,
         cases=(Case("double", ((1, 3, 4, 2), _SIZE)),),
     ),
     OpSpec(
@@ -114,6 +128,8 @@ OPS = (
         layout=CHANNELS_LAST,
         quant=SAME_SCALE,
         emit=Emit("DEPTH_TO_SPACE", "DepthToSpaceOptions", by_dtype(int8=2)),
+        support=support("f32 i8 u8 i32 i64", xnnpack="f32 f16 i8 u8", tflm="f32 i8", max_version=2),
+        non_negative=NonNegative.OF_OPERANDS,
         cases=(Case("block2", ((1, 2, 3, 8),), DepthToSpaceAttributes(2)),),
     ),
     OpSpec(
@@ -124,6 +140,8 @@ OPS = (
         layout=CHANNELS_LAST,
         quant=SAME_SCALE,
         emit=Emit("SPACE_TO_DEPTH", "SpaceToDepthOptions", by_dtype(int8=2)),
+        support=support("f32 i8 u8 i32 i64", xnnpack="f32 i8 u8", tflm="f32 i8", max_version=2),
+        non_negative=NonNegative.OF_OPERANDS,
         cases=(Case("block2", ((1, 4, 6, 2),), SpaceToDepthAttributes(2)),),
     ),
 )

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from edgec.ir import Graph, Model, Node, Value
+from edgec.ir import Graph, ImageLayout, Model, Node, Value
 from edgec.ops import Builder, Permutation, spec_of
 from edgec.ops.infer import int_list
 from edgec.ops.layout import CHANNELS_LAST, compose, identity, inverse, moves_data, permuted
@@ -254,9 +254,9 @@ def _aligned(permutation: Permutation, rank: int) -> Permutation:
     return tuple(axis - offset for axis in permutation if axis >= offset)
 
 
-def _input_layouts(graph: Graph) -> list[str | None]:
+def _input_layouts(graph: Graph) -> list[ImageLayout | None]:
     """Return `nchw` or `nhwc` for each input that reaches an image operator, else None."""
-    images = {p: name for p, name in ((NHWC, "nchw"), (identity(4), "nhwc"))}
+    images: dict[Permutation, ImageLayout] = {NHWC: "nchw", identity(4): "nhwc"}
     demands = _demands(graph, images_only=True)
     return [images.get(demands.get(value, ())) for value in graph.inputs]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 
 from edgec.ir import Array, Model, Port, Value
-from edgec.kernels import KernelSet, Runner
+from edgec.kernels import Runner
 from edgec.reports.model import Tolerance, Verification
 from edgec.verify.measures import OutputStatistics
 from edgec.verify.source import SourceRunner
@@ -22,18 +22,15 @@ NO_TOLERANCE = Tolerance()
 
 def verify(
     model: Model,
-    tflite: bytes,
+    runner: Runner,
     source: SourceRunner,
     samples: Iterable[Mapping[str, Array]],
     tolerance: Tolerance,
     described: str,
     *,
-    kernels: KernelSet = KernelSet.XNNPACK,
-    threads: int = 2,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Verification:
     """Return the comparison of all outputs over all samples (source layout, real values)."""
-    runner = Runner(tflite, kernels=kernels, threads=threads)
     statistics = [OutputStatistics(port.name) for port in model.outputs]
     count = 0
     for sample in samples:

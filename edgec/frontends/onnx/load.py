@@ -19,18 +19,23 @@ _SNIFF_BYTES = 256
 
 @dataclass(frozen=True)
 class Source:
-    """A loaded ONNX model with where it came from; `path` is None for models given as bytes or objects."""
+    """A loaded ONNX model with where it came from: a `path`, or `raw` bytes for models given in memory."""
 
     proto: onnx.ModelProto
     opset: int
     sha256: str
     size_bytes: int
     path: Path | None = None
+    raw: bytes | None = None
 
     @property
     def name(self) -> str:
         """What messages call the model."""
         return self.path.name if self.path is not None else "model"
+
+    def runnable(self) -> Path | bytes:
+        """Return what the source's own runtime can load."""
+        return self.path if self.path is not None else self.raw or b""
 
 
 def load_onnx(model: Path | bytes | onnx.ModelProto) -> Source:
@@ -39,16 +44,14 @@ def load_onnx(model: Path | bytes | onnx.ModelProto) -> Source:
 
     if isinstance(model, onnx.ModelProto):
         raw = model.SerializeToString(deterministic=True)
-        return _checked(onnx.ModelProto.FromString(raw), hashlib.sha256(raw).hexdigest(), len(raw), None)
+        return _checked(onnx.ModelProto.FromString(raw), raw, None)
     path = model if isinstance(model, Path) else None
     raw = _read(path) if path is not None else bytes(model)
     where = str(path) if path is not None else "model bytes"
     proto = _parse(raw, where)
-    digest, size = hashlib.sha256(raw).hexdigest(), len(raw)
-    del raw  # a large model would otherwise be held twice
     if path is not None:
         _load_external_data(proto, path.parent, where)
-    return _checked(proto, digest, size, path)
+    return _checked(proto, raw, path)
 
 
 def _read(path: Path) -> bytes:
@@ -101,8 +104,10 @@ def _looks_like(raw: bytes) -> str:
     return f"Its {len(raw)} bytes do not decode: truncated or damaged."
 
 
-def _checked(proto: onnx.ModelProto, sha256: str, size: int, path: Path | None) -> Source:
-    source = Source(proto, _opset(proto, path), sha256, size, path)
+def _checked(proto: onnx.ModelProto, raw: bytes, path: Path | None) -> Source:
+    digest = hashlib.sha256(raw).hexdigest()
+    kept = raw if path is None else None  # a large file would otherwise be held twice
+    source = Source(proto, _opset(proto, path), digest, len(raw), path, kept)
     if not proto.graph.node and not proto.graph.output:
         raise CompileError(
             Diagnostic(

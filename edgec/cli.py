@@ -1,0 +1,288 @@
+"""The command line. Nothing heavy is imported before a command needs it: `--help` stays instant."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgec import __version__
+
+if TYPE_CHECKING:
+    from edgec.compile import Compiled, Saved
+    from edgec.ir import Model
+    from edgec.options import CompileOptions
+
+EXIT_BAD_INPUT = 1
+EXIT_GATE = 3
+PRECISIONS = {
+    "float32": "Keep float32 (the default).",
+    "float16": "Store weights in half precision: half the size, float32 arithmetic.",
+    "dynamic": "Int8 weights; activations are quantized on the fly.",
+    "int8": "Integer-only int8; needs calibration data.",
+}
+
+_COMPILE_EXAMPLES = """\b
+Examples:
+  edgec compile model.onnx --target rpi4
+  edgec compile model.onnx --target rpi4 --int8 --calibration photos/
+  edgec compile model.onnx --int8 --calibration data.npz --input-type float32
+  edgec compile model.onnx --input-shape 1,3,320,320 --report report.html
+
+\b
+Exit codes: 0 good, 1 bad input, 2 usage, 3 compiled but a gate is not met.
+"""
+
+
+def _exits(command: Callable[..., None]) -> Callable[..., None]:
+    """Turn a CompileError into its diagnostics and exit code 1: never a traceback for bad input."""
+
+    @wraps(command)
+    def run(*args: Any, **kwargs: Any) -> None:
+        from edgec.diagnostics import CompileError
+
+        try:
+            command(*args, **kwargs)
+        except CompileError as error:
+            from edgec.terminal import print_diagnostics
+
+            print_diagnostics(error.diagnostics)
+            sys.exit(EXIT_BAD_INPUT)
+        except KeyboardInterrupt:
+            click.echo("interrupted; nothing was written", err=True)
+            sys.exit(130)
+
+    return run
+
+
+class _InputShape(click.ParamType[Any]):
+    """`NAME=1,3,224,224`, or the numbers alone for the only input."""
+
+    name = "[NAME=]DIMS"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        name, _, dims = str(value).rpartition("=")
+        try:
+            return name, [int(item) for item in dims.split(",")]
+        except ValueError:
+            self.fail(f"'{value}' is not of the form NAME=1,3,224,224", param, ctx)
+
+
+class _Numbers(click.ParamType[Any]):
+    """Comma-separated numbers."""
+
+    name = "NUMBERS"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return tuple(float(item) for item in str(value).split(","))
+        except ValueError:
+            self.fail(f"'{value}' is not a list of numbers such as 123.7,116.3,103.5", param, ctx)
+
+
+def _precision_flags(command: Callable[..., None]) -> Callable[..., None]:
+    for name, text in reversed(PRECISIONS.items()):
+        command = click.option(f"--{name}", is_flag=True, help=text)(command)
+    return command
+
+
+_IO_TYPES = click.Choice(["float32", "int8", "uint8"])
+_PATH = click.Path(path_type=Path)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="edgec")
+def main() -> None:
+    """Compile ONNX models to verified TFLite for edge devices."""
+
+
+@main.command("compile", epilog=_COMPILE_EXAMPLES)
+@click.argument("model", type=_PATH)
+@click.option("-o", "--output", type=_PATH, help="Artifact. Default: MODEL.TARGET.PRECISION.tflite.")
+@click.option(
+    "--target", default="generic", show_default=True, help="A board of `edgec targets`, or a .toml."
+)
+@_precision_flags
+@click.option("--calibration", metavar="PATH", help="Images, wavs, .npz, .npy, module:function, or 'random'.")
+@click.option("--calibration-samples", type=click.IntRange(min=1), help="Use at most so many samples.")
+@click.option(
+    "--calibrator",
+    type=click.Choice(["minmax", "percentile", "mse"]),
+    default="minmax",
+    show_default=True,
+    help="How ranges are taken from the samples.",
+)
+@click.option("--mean", type=_Numbers(), help="Image folders: per channel, in pixel units (0..255).")
+@click.option("--std", type=_Numbers(), help="Image folders: per channel, in pixel units (0..255).")
+@click.option("--preprocess", type=_PATH, help="Image and wav folders: a preprocess.toml file.")
+@click.option(
+    "--io-layout",
+    type=click.Choice(["channels-last", "source"]),
+    default="channels-last",
+    show_default=True,
+    help="Axes of 4-D image inputs and outputs.",
+)
+@click.option(
+    "--input-shape",
+    "input_shapes",
+    type=_InputShape(),
+    multiple=True,
+    help="Pin symbolic dimensions (the batch is 1 unless said otherwise).",
+)
+@click.option("--input-type", type=_IO_TYPES, help="Element type of inputs. Default with --int8: int8.")
+@click.option("--output-type", type=_IO_TYPES, help="Element type of outputs. Default with --int8: int8.")
+@click.option("--float-islands", is_flag=True, help="With --int8: ops without int8 kernel stay float.")
+@click.option("--prune", type=float, metavar="FRACTION", help="Set this share of the weights to zero.")
+@click.option(
+    "--report", "reports", type=_PATH, multiple=True, help="Write .html, .json, .md or .xml (JUnit)."
+)
+@click.option("--no-verify", is_flag=True, help="Do not compare with the source model.")
+@click.option("--verify-each", is_flag=True, help="Check the IR after every pass (for developers).")
+@click.option("--dump-ir", metavar="STAGE", help="Print the IR after 'import', a pass, 'quantize', or 'all'.")
+@click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
+@click.option("-v", "--verbose", is_flag=True, help="Print notes, too.")
+@_exits
+def compile_command(
+    model: Path, output: Path | None, reports: tuple[Path, ...], quiet: bool, verbose: bool, **choices: Any
+) -> None:
+    """Compile MODEL (.onnx) to TFLite, verify it against the source and report."""
+    from edgec.atomic_write import check_writable
+    from edgec.compile import compile, default_output
+    from edgec.reports.render import renderer_for, write_report
+    from edgec.terminal import Bars, error_console
+
+    options = _options(choices)
+    artifact = output or default_output(model, options.target, options.precision)
+    for path in reports:
+        renderer_for(path)  # an unknown suffix or a missing extra must not cost a whole compile
+    for path in (artifact, *reports):
+        check_writable(path)
+    with Bars(error_console()) as bars:
+        compiled = compile(model, options=options, progress=None if quiet else bars)
+    saved = compiled.saved(artifact, command=_command_line())
+    for path in reports:
+        write_report(saved.report, path)
+    if not quiet:
+        _summarize(compiled, saved, reports, verbose)
+    if not saved.report.passed:
+        sys.exit(EXIT_GATE)
+
+
+def _options(choices: dict[str, Any]) -> CompileOptions:
+    from edgec.options import CompileOptions
+
+    chosen = [name for name in PRECISIONS if choices[name]]
+    if len(chosen) > 1:
+        raise click.UsageError(f"--{' and --'.join(chosen)} exclude each other")
+    names = (
+        "target",
+        "calibration",
+        "io_layout",
+        "input_type",
+        "output_type",
+        "float_islands",
+        "prune",
+        "verify_each",
+    )
+    return CompileOptions(
+        precision=chosen[0] if chosen else "float32",  # pyright: ignore[reportArgumentType]
+        calibration_limit=choices["calibration_samples"],
+        observer=choices["calibrator"],
+        preprocess=_preprocess(choices),
+        input_shapes=dict(choices["input_shapes"]),
+        verify=not choices["no_verify"],
+        on_pass=_dump_ir(choices["dump_ir"]),
+        **{name: choices[name] for name in names},
+    )
+
+
+def _preprocess(choices: dict[str, Any]) -> Any:
+    from edgec.calibrate.preprocess import load_preprocess, validated
+
+    path, flags = choices["preprocess"], {name: choices[name] for name in ("mean", "std") if choices[name]}
+    if path is None and not flags:
+        return None
+    stated = validated(flags, "--mean/--std")
+    return stated.over(load_preprocess(path)) if path is not None else stated
+
+
+def _dump_ir(stage: str | None) -> Callable[[str, Model], None] | None:
+    if stage is None:
+        return None
+
+    def dump(name: str, model: Model) -> None:
+        from edgec.ir import format_model
+
+        if stage in (name, "all"):
+            click.echo(f"// after {name}\n{format_model(model)}")
+
+    return dump
+
+
+def _command_line() -> str:
+    import shlex
+
+    return shlex.join(["edgec", *sys.argv[1:]])
+
+
+def _summarize(compiled: Compiled, saved: Saved, reports: tuple[Path, ...], verbose: bool) -> None:
+    from rich.console import Console
+
+    from edgec.diagnostics import Severity
+    from edgec.reports.console import print_summary
+    from edgec.reports.manifest import manifest_path
+    from edgec.terminal import print_diagnostics
+
+    print_diagnostics(d for d in compiled.diagnostics if verbose or d.severity is not Severity.NOTE)
+    files = {"model": saved.path, "manifest": manifest_path(saved.path)}
+    files |= {f"report {path.suffix}": path for path in reports}
+    print_summary(Console(highlight=False), saved.report, files)
+
+
+@main.command("targets")
+@_exits
+def targets_command() -> None:
+    """List the boards that edgec compiles for."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from edgec.targets import targets_table
+
+    table = Table(box=None, header_style="bold")
+    for title in ("target", "description", "cpu", "memory", "profile", "precisions"):
+        table.add_column(title, no_wrap=title == "target")
+    for row in targets_table():
+        table.add_row(row.target, row.description, row.cpu, row.memory, row.profile, row.precisions)
+    Console(highlight=False).print(table)
+
+
+@main.command("compare")
+@click.argument("old", type=_PATH)
+@click.argument("new", type=_PATH)
+@click.option(
+    "--fail-above",
+    metavar="PERCENT",
+    default="5%",
+    show_default=True,
+    help="Exit 3 when a metric got worse by more.",
+)
+@click.option("--markdown", type=_PATH, help="Also write the table as Markdown.")
+@_exits
+def compare_command(old: Path, new: Path, fail_above: str, markdown: Path | None) -> None:
+    """Compare two compile reports, or two benchmark results of edgec-runtime (.json)."""
+    from rich.console import Console
+
+    from edgec.atomic_write import write_text
+    from edgec.reports.compare import compare, parse_percent
+    from edgec.reports.console import comparison_table
+
+    comparison = compare(old, new, parse_percent(fail_above))
+    Console(highlight=False).print(comparison_table(comparison))
+    if markdown is not None:
+        write_text(markdown, comparison.to_markdown())
+    if comparison.regressions:
+        sys.exit(EXIT_GATE)

@@ -1,0 +1,1 @@
+"""Sets weights to zero, and says what that gains on the target."""

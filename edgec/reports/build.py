@@ -1,0 +1,113 @@
+"""Facts of a finished compile → `Report`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import edgec
+from edgec.diagnostics import Diagnostic
+from edgec.ir import Model, Port, Value
+from edgec.ops import spec_of
+from edgec.reports.model import (
+    Artifact,
+    Breaker,
+    Partitions,
+    Pruning,
+    Quantization,
+    Report,
+    ReportedDiagnostic,
+    Source,
+    TensorInfo,
+    Tool,
+    TransposeSite,
+    Verification,
+)
+
+if TYPE_CHECKING:
+    from edgec.frontends.onnx import Source as SourceModel
+    from edgec.kernels import Partitions as MeasuredPartitions
+    from edgec.targets import Target
+
+
+@dataclass(frozen=True)
+class ReportParts:
+    """What was compiled, for what, and what came out."""
+
+    source: SourceModel
+    board: Target
+    ir: Model
+    size_bytes: int
+    sha256: str
+    precision: str
+
+
+def build_report(
+    parts: ReportParts,
+    verification: Verification | None,
+    partitions: MeasuredPartitions | None,
+    quantization: Quantization | None,
+    pruning: Pruning | None,
+    timings: Mapping[str, float],
+    diagnostics: Sequence[Diagnostic],
+) -> Report:
+    """Return the report of a compile."""
+    from edgec.memory.plan import plan_for
+
+    graph, source = parts.ir.graph, parts.source
+    transposes = [node for node in graph if node.kind == "transpose"]
+    return Report(
+        tool=Tool("edgec", edgec.__version__),
+        source=Source(source.name, "onnx", source.sha256, source.size_bytes, source.opset),
+        artifact=Artifact(None, parts.sha256),
+        target=parts.board.name,
+        precision=parts.precision,
+        inputs=_tensors(parts.ir.inputs, graph.inputs),
+        outputs=_tensors(parts.ir.outputs, graph.outputs),
+        ops=dict(sorted(Counter(spec_of(node).emit.builtin for node in graph).items())),
+        transposes=len(transposes),
+        size_bytes=parts.size_bytes,
+        parameters=_parameters(parts.ir),
+        macs=sum(spec_of(node).macs(node) for node in graph),
+        arena_bytes=plan_for(parts.board.profile, graph).total_bytes,
+        transpose_sites=tuple(TransposeSite(node.result.name, node.source) for node in transposes),
+        partitions=_partitions(partitions, len(graph)),
+        verification=verification,
+        quantization=quantization,
+        pruning=pruning,
+        timings={stage: round(seconds, 6) for stage, seconds in timings.items()},
+        diagnostics=tuple(ReportedDiagnostic.of(item) for item in diagnostics),
+    )
+
+
+def _tensors(ports: Sequence[Port], values: Sequence[Value]) -> tuple[TensorInfo, ...]:
+    found: list[TensorInfo] = []
+    for port, value in zip(ports, values, strict=True):
+        quantization = value.type.quantization
+        scale = quantization.scale[0] if quantization is not None else None
+        zero_point = quantization.zero_point[0] if quantization is not None else None
+        info = TensorInfo(port.name, value.shape, str(value.dtype), scale, zero_point, port.layout)
+        found.append(info)
+    return tuple(found)
+
+
+def _parameters(ir: Model) -> int:
+    """Count the elements of float and quantized constants: weights, biases, tables."""
+    distinct = {id(value.data): value for graph in ir.graphs for value in graph.constants()}
+    return sum(v.type.size for v in distinct.values() if v.dtype.is_float or v.type.quantization is not None)
+
+
+def _partitions(measured: MeasuredPartitions | None, total: int) -> Partitions | None:
+    if measured is None:
+        return None
+    from edgec.legalize.partitions import explain_breaker
+
+    counts = Counter(measured.outside)
+    breakers = tuple(
+        Breaker(f"{count} nodes" if count > 1 else "1 node", kind, explain_breaker(kind))
+        for kind, count in sorted(counts.items())
+    )
+    delegated = total - len(measured.outside)
+    return Partitions("XNNPACK", measured.delegated, delegated, total, breakers)

@@ -1,0 +1,233 @@
+"""The stages of a compile: each takes the job and what earlier stages made. Their order is in compile.py."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgec.calibrate.data import InputSpec, SampleSet, find_default_samples, random_samples
+from edgec.calibrate.data import open_samples as open_sample_source
+from edgec.diagnostics import CompileError, Diagnostic, Diagnostics
+from edgec.emit import Flatbuffer
+from edgec.emit import emit as emit_flatbuffer
+from edgec.frontends.onnx import Source, import_onnx, load_onnx
+from edgec.ir import Array, Model
+from edgec.kernels import KernelError, Partitions, Runner
+from edgec.legalize.profile import Profile, check_profile, find_profile
+from edgec.options import RANDOM_CALIBRATION, RANDOM_SAMPLES, CompileOptions
+from edgec.pipeline import float_pipeline, run_passes
+from edgec.progress import Stopwatch
+from edgec.prune.magnitude import PruneMagnitude
+from edgec.reports.build import ReportParts, build_report
+from edgec.reports.manifest import Manifest, manifest_of
+from edgec.reports.model import Pruning, Quantization, Report, Verification
+from edgec.targets import Target, load_target
+
+if TYPE_CHECKING:
+    import onnx
+
+VERIFY_RANDOM_SAMPLES = 2
+VERIFY_CALIBRATION_SAMPLES = 8
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every stage shares: the choices, the messages and the clock."""
+
+    options: CompileOptions
+    diagnostics: Diagnostics
+    clock: Stopwatch
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What running the emitted model showed."""
+
+    verification: Verification | None
+    partitions: Partitions | None
+
+
+def choose_target(job: Job) -> tuple[Target, Profile]:
+    """Return the board and its kernel library's profile; E0405 where it cannot run the precision."""
+    board = load_target(job.options.target)
+    if job.options.precision not in board.precisions:
+        raise CompileError(
+            Diagnostic(
+                "E0405",
+                f"target '{board.name}'",
+                f"does not run {job.options.precision} models",
+                " ".join(board.notes),
+                f"Choose one of: {', '.join(board.precisions)}.",
+            )
+        )
+    return board, find_profile(board.profile)
+
+
+def load(job: Job, model: str | Path | bytes | onnx.ModelProto) -> Source:
+    """Read the source model."""
+    with job.clock.stage("load"):
+        return load_onnx(Path(model) if isinstance(model, str) else model)
+
+
+def import_and_optimize(job: Job, source: Source, profile: Profile) -> Model:
+    """Lower the source to IR and run the float pipeline."""
+    options = job.options
+    with job.clock.stage("import"):
+        ir = import_onnx(source, options.input_shapes, job.diagnostics)
+        if options.on_pass is not None:
+            options.on_pass("import", ir)
+    with job.clock.stage("optimize"):
+        passes = float_pipeline(profile, channels_last_io=options.io_layout == "channels-last")
+        return run_passes(ir, passes, verify_each=options.verify_each, on_pass=options.on_pass)
+
+
+def prune(job: Job, ir: Model, board: Target) -> tuple[Model, Pruning | None]:
+    """Zero the smallest weights, where asked for."""
+    if job.options.prune is None:
+        return ir, None
+    with job.clock.stage("prune"):
+        return PruneMagnitude(job.options.prune).run_with_report(ir, board)
+
+
+def open_samples(job: Job, ir: Model) -> SampleSet | None:
+    """Open the calibration set: the user's, `./calibration_data` for int8, or none."""
+    options = job.options
+    inputs = [InputSpec(p.name, p.shape, p.dtype.numpy, p.source_layout) for p in ir.inputs]
+    samples: SampleSet | None = None
+    if options.calibration == RANDOM_CALIBRATION:
+        samples = random_samples(inputs, options.calibration_limit or RANDOM_SAMPLES)
+    elif options.calibration is not None:
+        samples = open_sample_source(
+            options.calibration, inputs, preprocess=options.preprocess, limit=options.calibration_limit
+        )
+    elif options.precision == "int8":
+        samples = _default_samples(job, inputs)
+    if samples is not None:
+        job.diagnostics.extend(samples.notes)
+    return samples
+
+
+def _default_samples(job: Job, inputs: list[InputSpec]) -> SampleSet:
+    reasons: list[Diagnostic] = []
+    samples = find_default_samples(
+        inputs=inputs, preprocess=job.options.preprocess, limit=job.options.calibration_limit, reasons=reasons
+    )
+    if samples is not None:
+        return samples
+    why = " ".join(f"{reason.where}: {reason.what}." for reason in reasons)
+    raise CompileError(
+        Diagnostic(
+            "E0301",
+            "--int8",
+            "needs calibration data, and ./calibration_data holds none that fits the model's inputs",
+            why,
+            "Add --calibration PATH (a folder of images or wavs, .npz, .npy or module:function). "
+            "`--calibration random` compiles with random numbers, which tells nothing about accuracy.",
+        )
+    )
+
+
+def quantize(
+    job: Job, ir: Model, samples: SampleSet | None, profile: Profile
+) -> tuple[Model, Quantization | None]:
+    """Bring the float IR to the precision asked for."""
+    from edgec.quantize.driver import quantize_model
+
+    if job.options.precision == "float32":
+        return ir, None
+    return quantize_model(job, ir, samples, profile)
+
+
+def legalize(job: Job, ir: Model, profile: Profile, board: Target) -> None:
+    """Check every node against the target's kernel library; CompileError with all violations."""
+    with job.clock.stage("legalize"):
+        job.diagnostics.extend(check_profile(ir, profile, board.name))
+        job.diagnostics.raise_if_errors()
+
+
+def emit(job: Job, ir: Model) -> Flatbuffer:
+    """Serialize the IR."""
+    with job.clock.stage("emit"):
+        return emit_flatbuffer(ir)
+
+
+def verify(job: Job, source: Source, ir: Model, flatbuffer: Flatbuffer, samples: SampleSet | None) -> Checked:
+    """Run the emitted model and compare it with the source; without --verify nothing is run."""
+    if not job.options.verify:
+        return Checked(None, None)
+    from edgec.verify.run import FLOAT_TOLERANCE, NO_TOLERANCE, verify
+    from edgec.verify.source import OnnxRuntimeSource
+
+    inputs = [InputSpec(p.name, p.shape, p.dtype.numpy) for p in ir.inputs]
+    chosen, described, total = _verification_samples(inputs, samples)
+    tolerance = (
+        FLOAT_TOLERANCE if job.options.precision == "float32" and not job.options.prune else NO_TOLERANCE
+    )
+    with job.clock.stage("verify", total):
+        try:
+            runner = Runner(flatbuffer.to_bytes(), threads=job.options.threads)
+            oracle = OnnxRuntimeSource(source.runnable(), job.options.threads)
+            result = verify(
+                ir, runner, oracle, chosen, tolerance, described, progress=job.clock.progress.advance
+            )
+        except KernelError as error:
+            raise CompileError(_kernel_failure(str(error))) from None
+        return Checked(result, runner.partitions())
+
+
+def _verification_samples(
+    inputs: list[InputSpec], samples: SampleSet | None
+) -> tuple[Iterator[Mapping[str, Array]], str, int]:
+    """Return what to verify on: samples spread over the calibration set, else random numbers."""
+    if samples is None or not len(samples):
+        drawn = random_samples(inputs, VERIFY_RANDOM_SAMPLES)
+        return iter(drawn), f"{VERIFY_RANDOM_SAMPLES} random samples, normal(0, 1), seed 0", len(drawn)
+    count = min(VERIFY_CALIBRATION_SAMPLES, len(samples))
+    step = len(samples) / count
+    wanted = {int(index * step) for index in range(count)}
+    chosen = (sample for index, sample in enumerate(samples) if index in wanted)
+    return chosen, f"{count} of {len(samples)} calibration samples", count
+
+
+def _kernel_failure(message: str) -> Diagnostic:
+    return Diagnostic(
+        "E0701",
+        "verification",
+        "LiteRT refuses the compiled model",
+        message,
+        "This is a fault of edgec: please report it with the model.",
+    )
+
+
+def report(
+    job: Job,
+    source: Source,
+    board: Target,
+    ir: Model,
+    flatbuffer: Flatbuffer,
+    checked: Checked,
+    quantization: Quantization | None,
+    pruning: Pruning | None,
+) -> Report:
+    """Put together what the compile has to say."""
+    digest = hashlib.sha256()
+    for chunk in flatbuffer.chunks():
+        digest.update(chunk)
+    parts = ReportParts(source, board, ir, flatbuffer.size, digest.hexdigest(), job.options.precision)
+    return build_report(
+        parts,
+        checked.verification,
+        checked.partitions,
+        quantization,
+        pruning,
+        job.clock.seconds,
+        list(job.diagnostics),
+    )
+
+
+def manifest(job: Job, source: Source, made: Report) -> Manifest:
+    """Return the manifest; its options rebuild the artifact."""
+    return manifest_of(made, made.artifact.file or "", job.options.reproducible())

@@ -1,0 +1,77 @@
+"""What a person at a terminal sees: progress bars, diagnostics. Standard error only; no bars in a pipe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from edgec.diagnostics import Diagnostic, Severity
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress as RichProgress
+    from rich.progress import TaskID
+
+_STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "bold yellow", Severity.NOTE: "dim"}
+
+
+class Bars:
+    """One line a stage while it runs; a bar with time left where the number of steps is known."""
+
+    def __init__(self, console: Console) -> None:
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            SpinnerColumn,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        self._bars: RichProgress = Progress(
+            *columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal
+        )
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Bars:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bars.stop()
+
+    def start(self, stage: str, total: int | None = None) -> None:
+        """Show a stage; without a total the bar pulses."""
+        self._task = self._bars.add_task(stage, total=total)
+
+    def advance(self, done: int) -> None:
+        """Move the bar of the current stage."""
+        if self._task is not None:
+            self._bars.update(self._task, completed=done)
+
+    def finish(self) -> None:
+        """Remove the current stage."""
+        if self._task is not None:
+            self._bars.remove_task(self._task)
+            self._task = None
+
+
+def error_console() -> Console:
+    """Return a console on standard error."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
+
+
+def print_diagnostics(diagnostics: Iterable[Diagnostic], console: Console | None = None) -> None:
+    """Print messages, worst first, as wrapped plain text (names in them are not markup)."""
+    from rich.text import Text
+
+    from edgec.reports.escape import visible
+
+    console = console or error_console()
+    order = list(Severity)
+    for item in sorted(diagnostics, key=lambda diagnostic: order.index(diagnostic.severity)):
+        label = Text(f"{item.severity} ", style=_STYLES[item.severity])
+        console.print(Text.assemble(label, visible(str(item))), soft_wrap=not console.is_terminal)
