@@ -60,10 +60,6 @@ class CompileError(Exception):
         self.diagnostics = found
 
 
-class GateError(CompileError):
-    """Compiled, but a gate (verification, size, accuracy, latency) is not met: exit code 3."""
-
-
 class Diagnostics:
     """Collects messages of one compile so that a stage can report all its failures before it stops."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from edgec.diagnostics import Diagnostic, Severity
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
 
+_LISTED = 12
 _STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "bold yellow", Severity.NOTE: "dim"}
 
 
@@ -65,13 +67,29 @@ def error_console() -> Console:
 
 
 def print_diagnostics(diagnostics: Iterable[Diagnostic], console: Console | None = None) -> None:
-    """Print messages, worst first, as wrapped plain text (names in them are not markup)."""
+    """Print messages, worst first; places with the same message are listed under it once.
+
+    Names in messages come from models and files: they are shown as plain text, never as markup.
+    """
     from rich.text import Text
 
+    console = console or error_console()
+    groups: dict[tuple[str, ...], list[Diagnostic]] = {}
+    for item in diagnostics:
+        groups.setdefault((item.severity, item.code, item.what, item.why, item.next_step), []).append(item)
+    for severity in Severity:
+        for group in groups.values():
+            if group[0].severity is severity:
+                label = Text(f"{severity} ", style=_STYLES[severity])
+                console.print(Text.assemble(label, _merged(group)), soft_wrap=not console.is_terminal)
+
+
+def _merged(group: list[Diagnostic]) -> str:
     from edgec.reports.escape import visible
 
-    console = console or error_console()
-    order = list(Severity)
-    for item in sorted(diagnostics, key=lambda diagnostic: order.index(diagnostic.severity)):
-        label = Text(f"{item.severity} ", style=_STYLES[item.severity])
-        console.print(Text.assemble(label, visible(str(item))), soft_wrap=not console.is_terminal)
+    if len(group) == 1:
+        return visible(str(group[0]))
+    lines = [visible(str(replace(group[0], where=f"in {len(group)} places")))]
+    lines += [f"  {visible(item.where)}" for item in group[:_LISTED]]
+    lines += [f"  … and {len(group) - _LISTED} more"] if len(group) > _LISTED else []
+    return "\n".join(lines)
