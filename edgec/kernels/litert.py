@@ -77,7 +77,7 @@ class Runner:
     def output_views(self, inputs: Sequence[Array]) -> list[Array]:
         """Like `run`, but return views that the next run overwrites: no copies."""
         for detail, array in zip(self._inputs, inputs, strict=True):
-            self._interpreter.set_tensor(detail["index"], np.ascontiguousarray(array))
+            self._interpreter.set_tensor(detail["index"], np.asarray(array, order="C"))
         try:
             self._interpreter.invoke()
         except (ValueError, RuntimeError) as error:
