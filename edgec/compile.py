@@ -90,7 +90,7 @@ def compile(
     ir, pruning = stages.prune(job, ir, board)
     samples = stages.open_samples(job, ir)
     ir, quantization = stages.quantize(job, ir, samples, profile)
-    stages.legalize(job, ir, profile, board)
+    ir = stages.legalize(job, ir, profile, board)
     flatbuffer = stages.emit(job, ir)
     checked = stages.verify(job, source, ir, flatbuffer, samples)
     report = stages.report(job, source, board, ir, flatbuffer, checked, quantization, pruning)

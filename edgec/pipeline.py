@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from edgec.ir import Model
 from edgec.legalize.profile import Profile
 from edgec.ops.verify_ir import verify_ir
-from edgec.passes.canonicalize import CANONICALIZE
-from edgec.passes.contract import Pass
+from edgec.passes.canonicalize import CANONICALIZE, FOLD_UNIT_TRANSPOSES
+from edgec.passes.contract import Pass, RulePass
 from edgec.passes.eliminate_dead import EliminateDead
 from edgec.passes.fold_constants import FoldConstants
-from edgec.passes.fuse import FUSE
+from edgec.passes.fuse import FUSE, FUSE_ACTIVATIONS
 from edgec.passes.layout import PropagateLayout
 from edgec.passes.separate_outputs import SeparateOutputs
 from edgec.passes.share_constants import ShareConstants
@@ -26,7 +26,8 @@ def float_pipeline(profile: Profile, *, channels_last_io: bool) -> list[Pass]:
         FoldConstants(),  # rules below match constants, not the arithmetic that makes them
         CANONICALIZE,  # one spelling for one meaning, so that later patterns are few
         PropagateLayout(channels_last_io),  # before fusing: transposes stand between what fuses
-        CANONICALIZE,  # transposes that move only axes of size 1 are reshapes now
+        FOLD_UNIT_TRANSPOSES,  # after the layout pass, which reads input layouts from transposes
+        CANONICALIZE,
         *FUSE,  # before quantizing: batch-norm scales change weight ranges, activations change tensors
         *profile.float_passes,  # the kernel library's own forms; may open new patterns
         CANONICALIZE,
@@ -35,6 +36,25 @@ def float_pipeline(profile: Profile, *, channels_last_io: bool) -> list[Pass]:
         SeparateOutputs(),
         EliminateDead(),
     ]
+
+
+def int8_pipeline(profile: Profile) -> list[Pass]:
+    """Return the passes from float IR to the form that int8 kernels take; before calibration sees it."""
+    from edgec.quantize import int8_rules
+
+    return [
+        RulePass("prepare_int8", int8_rules(delegate=profile.name == "litert_xnnpack")),
+        CANONICALIZE,
+        FUSE_ACTIVATIONS,  # relu6 of a decomposed hard_swish belongs to its add
+        FoldConstants(),
+        ShareConstants(),
+        EliminateDead(),
+    ]
+
+
+def final_pipeline(profile: Profile) -> list[Pass]:
+    """Return the passes on the graph in its final element types; they keep every value."""
+    return [*profile.final_passes, FoldConstants(), ShareConstants(), EliminateDead()]
 
 
 def run_passes(

@@ -14,14 +14,14 @@ from edgec.diagnostics import CompileError, Diagnostic, Diagnostics
 from edgec.emit import Flatbuffer
 from edgec.emit import emit as emit_flatbuffer
 from edgec.frontends.onnx import Source, import_onnx, load_onnx
-from edgec.ir import Array, Model
+from edgec.ir import Array, DType, Model
 from edgec.kernels import KernelError, Partitions, Runner
 from edgec.legalize.profile import Profile, check_profile, find_profile
 from edgec.options import RANDOM_CALIBRATION, RANDOM_SAMPLES, CompileOptions
-from edgec.pipeline import float_pipeline, run_passes
+from edgec.pipeline import final_pipeline, float_pipeline, int8_pipeline, run_passes
 from edgec.progress import Stopwatch
 from edgec.prune.magnitude import PruneMagnitude
-from edgec.reports.build import ReportParts, build_report
+from edgec.reports.build import ReportParts, build_report, describe_int8
 from edgec.reports.manifest import Manifest, manifest_of
 from edgec.reports.model import Pruning, Quantization, Report, Verification
 from edgec.targets import Target, load_target
@@ -134,18 +134,60 @@ def quantize(
     job: Job, ir: Model, samples: SampleSet | None, profile: Profile
 ) -> tuple[Model, Quantization | None]:
     """Bring the float IR to the precision asked for."""
-    from edgec.quantize.driver import quantize_model
+    from edgec.quantize import quantize_dynamic, quantize_float16
 
-    if job.options.precision == "float32":
-        return ir, None
-    return quantize_model(job, ir, samples, profile)
+    match job.options.precision:
+        case "int8":
+            return _quantize_int8(job, ir, _required(samples), profile)
+        case "float16":
+            with job.clock.stage("quantize"):
+                return quantize_float16(ir), Quantization("float16 weights, float32 arithmetic", None)
+        case "dynamic":
+            with job.clock.stage("quantize"):
+                return quantize_dynamic(ir), Quantization("dynamic range: int8 weights", None)
+        case "float32":
+            return ir, None
 
 
-def legalize(job: Job, ir: Model, profile: Profile, board: Target) -> None:
-    """Check every node against the target's kernel library; CompileError with all violations."""
+def _quantize_int8(job: Job, ir: Model, samples: SampleSet, profile: Profile) -> tuple[Model, Quantization]:
+    from edgec.calibrate.ranges import collect_ranges
+    from edgec.quantize import check_quantized, quantize_int8
+
+    options, clock = job.options, job.clock
+    with clock.stage("prepare int8"):
+        ir = run_passes(ir, int8_pipeline(profile), verify_each=options.verify_each, on_pass=options.on_pass)
+    with clock.stage("calibrate", len(samples)):
+        ranges = collect_ranges(ir, samples, options.observer, options.threads, clock.progress.advance)
+    with clock.stage("quantize"):
+        quantized = quantize_int8(
+            ir,
+            ranges,
+            input_type=DType(options.input_type or "int8"),
+            output_type=DType(options.output_type or "int8"),
+            allow_float_islands=options.float_islands,
+        )
+        if options.on_pass is not None:
+            options.on_pass("quantize", quantized)
+        job.diagnostics.extend(check_quantized(quantized, allow_float_islands=options.float_islands))
+        job.diagnostics.raise_if_errors()
+    return quantized, describe_int8(quantized, ranges, samples)
+
+
+def _required(samples: SampleSet | None) -> SampleSet:
+    if samples is None:
+        raise AssertionError("int8 always has samples: open_samples refuses to go on without")
+    return samples
+
+
+def legalize(job: Job, ir: Model, profile: Profile, board: Target) -> Model:
+    """Bring the graph to the kernel library's final forms and check every node; all violations at once."""
+    options = job.options
     with job.clock.stage("legalize"):
+        passes = final_pipeline(profile)
+        ir = run_passes(ir, passes, verify_each=options.verify_each, on_pass=options.on_pass)
         job.diagnostics.extend(check_profile(ir, profile, board.name))
         job.diagnostics.raise_if_errors()
+    return ir
 
 
 def emit(job: Job, ir: Model) -> Flatbuffer:

@@ -197,7 +197,7 @@ OPS = (
         attributes=DepthwiseConv2DAttributes,
         infer=_infer_depthwise,
         layout=CHANNELS_LAST,
-        quant=Quant(weights=Weights(operand=1, quantized_dimension=3, bias=2)),
+        quant=Quant(weights=Weights(operand=1, quantized_dimension=3, bias=2, hybrid=False)),
         emit=Emit("DEPTHWISE_CONV_2D", "DepthwiseConv2DOptions", _depthwise_version),
         macs=_depthwise_macs,
         support=support(

@@ -17,6 +17,7 @@ from edgec.ops.spec import (
     Emit,
     Infer,
     InferenceError,
+    InPlace,
     NonNegative,
     Operands,
     OpSpec,
@@ -164,6 +165,7 @@ def _binary(
     infer: Infer = binary,
     broadcasts: bool = True,
     support: Support,
+    in_place: InPlace = InPlace.NEVER,
     non_negative: NonNegative = NonNegative.UNKNOWN,
 ) -> OpSpec:
     ramp = np.linspace(0.5, 3.0, 24, dtype=np.float32).reshape(1, 2, 3, 4)
@@ -182,6 +184,7 @@ def _binary(
         emit=Emit(name.upper(), options, version),
         cases=cases if broadcasts else cases[:1],
         support=support,
+        in_place=in_place,
         non_negative=non_negative,
     )
 
@@ -205,6 +208,7 @@ _ARITHMETIC = (
         support=support(
             "f32 f16 i8 u8 i16 i32 i64", xnnpack="f32 f16 i8 u8", tflm="f32 i8 i16 i32", max_version=6
         ),
+        in_place=InPlace.ONLY_READER,
         non_negative=NonNegative.OF_OPERANDS,
     ),
     _binary(
@@ -216,6 +220,7 @@ _ARITHMETIC = (
         support=support(
             "f32 i8 u8 i16 i32 i64", xnnpack="f32 f16 i8 u8", tflm="f32 i8 i16 i32", max_version=5
         ),
+        in_place=InPlace.ONLY_READER,
     ),
     _binary(
         "mul",
@@ -226,6 +231,7 @@ _ARITHMETIC = (
         support=support(
             "f32 f16 i8 u8 i16 i32 u32 i64", xnnpack="f32 f16 i8 u8", tflm="f32 i8 i16 i32", max_version=8
         ),
+        in_place=InPlace.ONLY_READER,
         non_negative=NonNegative.OF_OPERANDS,
     ),
     _binary(
@@ -234,6 +240,7 @@ _ARITHMETIC = (
         attributes=DivAttributes,
         options="DivOptions",
         support=support("f32 i8 u8 i16 i32", xnnpack="f32 f16", tflm="f32 i8 i32", max_version=2),
+        in_place=InPlace.ONLY_READER,
         non_negative=NonNegative.OF_OPERANDS,
     ),
     _binary(
@@ -491,6 +498,31 @@ _MATH = (
     ),
 )
 
+_WORDS = np.array([[8, 100, 7]], np.int32)
+
+_BITS = (
+    OpSpec(
+        name="right_shift",
+        operands=("x", "y"),
+        infer=binary,
+        layout=ELEMENTWISE,
+        quant=unsupported("works on the bits of integers"),
+        emit=Emit("RIGHT_SHIFT", "RightShiftOptions"),
+        support=support("i8 u8 i16 i32 u32"),
+        cases=(Case("broadcast", (_WORDS, np.array([[1], [3]], np.int32))),),
+    ),
+    OpSpec(
+        name="stablehlo_and",
+        operands=("x", "y"),
+        infer=same_shape,
+        layout=ELEMENTWISE,
+        quant=unsupported("works on the bits of integers"),
+        emit=Emit("STABLEHLO_AND"),
+        support=support("i8 u8 i16 i32 u32 i64 bool"),
+        cases=(Case("masked", (_WORDS, np.array([[12, 5, -1]], np.int32))),),
+    ),
+)
+
 _PRELU = OpSpec(
     name="prelu",
     operands=("x", "alpha"),
@@ -530,4 +562,4 @@ _CAST = OpSpec(
     ),
 )
 
-OPS = (*_ARITHMETIC, *_COMPARISONS, *_LOGICAL, *_ACTIVATIONS, *_MATH, _PRELU, _SELECT, _CAST)
+OPS = (*_ARITHMETIC, *_COMPARISONS, *_LOGICAL, *_ACTIVATIONS, *_MATH, *_BITS, _PRELU, _SELECT, _CAST)

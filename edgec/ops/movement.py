@@ -25,11 +25,13 @@ from edgec.ops.spec import (
     Case,
     Emit,
     InferenceError,
+    InPlace,
     MirrorPadMode,
     NonNegative,
     Operands,
     OpSpec,
     support,
+    unsupported,
 )
 from edgec.ops.versions import beyond_rank_4, by_dtype
 
@@ -81,6 +83,14 @@ class GatherAttributes(Attributes):
 
     axis: int = 0
     batch_dims: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ReverseSequenceAttributes(Attributes):
+    """Settings of reverse_sequence; operand 1 holds the number of steps to reverse for each batch entry."""
+
+    seq_dim: int = 0
+    batch_dim: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +198,23 @@ def _infer_gather(operands: Operands, attributes: Attributes) -> tuple[TensorTyp
     return (TensorType(shape, x.dtype),)
 
 
+def _infer_gather_nd(operands: Operands, attributes: Attributes) -> tuple[TensorType, ...]:
+    x, indices = required(operands, 0), required(operands, 1)
+    if indices.type.rank == 0 or not 1 <= indices.shape[-1] <= x.type.rank:
+        raise InferenceError(f"indices {indices.shape} do not name entries of {x.shape}")
+    return (TensorType(indices.shape[:-1] + x.shape[indices.shape[-1] :], x.dtype),)
+
+
+def _infer_reverse_sequence(operands: Operands, attributes: Attributes) -> tuple[TensorType, ...]:
+    options = expect(attributes, ReverseSequenceAttributes)
+    x, lengths = required(operands, 0), required(operands, 1)
+    time = normalized_axis(options.seq_dim, x.type.rank)
+    batch = normalized_axis(options.batch_dim, x.type.rank)
+    if time == batch or lengths.shape != (x.shape[batch],):
+        raise InferenceError(f"lengths {lengths.shape} do not fit axis {batch} of {x.shape}")
+    return (TensorType(x.shape, x.dtype),)
+
+
 def _infer_pack(operands: Operands, attributes: Attributes) -> tuple[TensorType, ...]:
     options = expect(attributes, PackAttributes)
     values = [required(operands, index) for index in range(len(operands))]
@@ -253,7 +280,7 @@ def _fold_gather(node: Node, arrays: list[Array]) -> Array:
             np.take(x, i, axis=options.axis - options.batch_dims) for x, i in zip(flat, indices, strict=True)
         ]
         return np.stack(rows).reshape(node.result.shape)
-    return np.take(arrays[0], arrays[1], axis=options.axis)
+    return np.take(arrays[0], indices, axis=options.axis)
 
 
 _PADS = np.array([[0, 0], [1, 0], [2, 1], [0, 0]], np.int32)
@@ -292,6 +319,7 @@ OPS = (
             tflm="f32 i8 i16 i32 i64 bool",
             xnnpack_when="a constant shape",
         ),
+        in_place=InPlace.ALIASES,
         non_negative=NonNegative.OF_OPERANDS,
         cases=(Case("merge", ((1, 2, 3, 4), np.array([2, 12], np.int32)), ReshapeAttributes((2, 12))),),
     ),
@@ -457,6 +485,30 @@ OPS = (
         support=support("f32 f16 i8 u8 i16 i32 i64 bool", tflm="f32 i8", max_version=8),
         non_negative=NonNegative.OF_OPERANDS,
         cases=(Case("axis2", ((1, 2, 3, 4), np.array([2, 0], np.int32)), GatherAttributes(axis=2)),),
+    ),
+    OpSpec(
+        name="gather_nd",
+        operands=("x", "indices"),
+        infer=_infer_gather_nd,
+        layout=FIXED,
+        quant=SAME_SCALE,
+        emit=Emit("GATHER_ND", "GatherNdOptions", by_dtype(int8=2, int16=3, bool=5)),
+        fold=_fold(lambda node, a: a[0][tuple(np.moveaxis(a[1], -1, 0))]),
+        support=support("f32 f16 i8 u8 i16 i32 i64 bool", tflm="f32 i8", max_version=6),
+        non_negative=NonNegative.OF_OPERANDS,
+        cases=(Case("pairs", ((2, 3, 4), np.array([[0, 2], [1, 0]], np.int32))),),
+    ),
+    OpSpec(
+        name="reverse_sequence",
+        operands=("x", "lengths"),
+        attributes=ReverseSequenceAttributes,
+        infer=_infer_reverse_sequence,
+        layout=FIXED,
+        quant=unsupported("the kernel has no int8 form"),
+        emit=Emit("REVERSE_SEQUENCE", "ReverseSequenceOptions"),
+        support=support("f32 u8 i16 i32 i64"),
+        non_negative=NonNegative.OF_OPERANDS,
+        cases=(Case("time", ((4, 2, 3), np.array([3, 1], np.int32)), ReverseSequenceAttributes(0, 1)),),
     ),
     OpSpec(
         name="pack",

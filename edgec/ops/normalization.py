@@ -10,6 +10,7 @@ from edgec.ops.layout import CHANNELS_LAST, LAST_AXIS
 from edgec.ops.spec import (
     Case,
     Emit,
+    InPlace,
     NonNegative,
     OpSpec,
     fixed_output_scale,
@@ -58,6 +59,7 @@ OPS = (
             claims_any_rank=True,
             xnnpack_when="beta 1",
         ),
+        in_place=InPlace.ONLY_READER,
         non_negative=NonNegative.ALWAYS,
         cases=(Case("rank2", ((2, 5),), SoftmaxAttributes()),),
     ),

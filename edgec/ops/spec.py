@@ -80,7 +80,7 @@ class Weights:
     """Which operand holds weights, the axis of its per-axis scales, and where the bias is.
 
     `per_axis=False` says that the int8 kernels take one scale only, and that the operand may be computed at
-    run time.
+    run time; `hybrid=False` that int8 weights with float activations have no kernel in XNNPACK.
     """
 
     operand: int
@@ -88,6 +88,7 @@ class Weights:
     bias: int | None = None
     data: int = 0
     per_axis: bool = True
+    hybrid: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +211,19 @@ class NonNegative(Enum):
     OF_OPERANDS = "of_operands"
 
 
+class InPlace(Enum):
+    """Whether LiteRT's builtin kernel may write its result over an operand.
+
+    `ALIASES`: the bytes stay as they are, so result and operand are one buffer even if others read it too.
+    `ONLY_READER`: only where nobody else reads the operand. Neither touches the graph's inputs and outputs.
+    Measured by the tensors' addresses (ai-edge-litert 2.3.0).
+    """
+
+    NEVER = "never"
+    ONLY_READER = "only_reader"
+    ALIASES = "aliases"
+
+
 @dataclass(frozen=True, slots=True)
 class Emit:
     """How the node is written: builtin operator, options table, lowest version that expresses it.
@@ -251,6 +265,7 @@ class OpSpec:
     cases: tuple[Case, ...] = ()
     support: Support = Support()
     non_negative: NonNegative = NonNegative.UNKNOWN
+    in_place: InPlace = InPlace.NEVER
 
     @property
     def data_operand(self) -> int:

@@ -14,6 +14,8 @@ from edgec.ops import spec_of
 from edgec.reports.model import (
     Artifact,
     Breaker,
+    Calibration,
+    FloatOp,
     Partitions,
     Pruning,
     Quantization,
@@ -21,12 +23,15 @@ from edgec.reports.model import (
     ReportedDiagnostic,
     Source,
     TensorInfo,
+    TensorRange,
     Tool,
     TransposeSite,
     Verification,
 )
 
 if TYPE_CHECKING:
+    from edgec.calibrate.data import SampleSet
+    from edgec.calibrate.ranges import Ranges
     from edgec.frontends.onnx import Source as SourceModel
     from edgec.kernels import Partitions as MeasuredPartitions
     from edgec.targets import Target
@@ -80,6 +85,27 @@ def build_report(
         timings={stage: round(seconds, 6) for stage, seconds in timings.items()},
         diagnostics=tuple(ReportedDiagnostic.of(item) for item in diagnostics),
     )
+
+
+def describe_int8(ir: Model, ranges: Ranges, samples: SampleSet) -> Quantization:
+    """Return what the report says of int8: the data, the range and numbers of each tensor, what stayed float."""
+    calibration = Calibration(samples.describe().source, len(samples), ranges.observer, samples.sha256)
+    tensors = [
+        TensorRange(value.name, str(value.dtype), *ranges[value.name], q.scale[0], q.zero_point[0])
+        for value in _activations(ir)
+        if (q := value.type.quantization) is not None and value.name in ranges
+    ]
+    bridges = ("quantize", "dequantize")
+    floats = [
+        FloatOp(node.results[0].name, node.kind, spec_of(node).quant.reason or "its neighbours are float")
+        for node in ir.graph
+        if node.kind not in bridges and node.results[0].dtype.is_float
+    ]
+    return Quantization("int8, per-axis weights", calibration, tuple(tensors), tuple(floats))
+
+
+def _activations(ir: Model) -> list[Value]:
+    return [*ir.graph.inputs, *(result for node in ir.graph for result in node.results)]
 
 
 def _tensors(ports: Sequence[Port], values: Sequence[Value]) -> tuple[TensorInfo, ...]:

@@ -65,7 +65,9 @@ def negate_where(ctx: LoweringContext, condition: Value, x: Value) -> Value:
 
 
 def absolute(ctx: LoweringContext, x: Value) -> Value:
-    """Return `|x|`; in int64, which has no abs kernel, `max(x, -x)`."""
+    """Return `|x|`; unsigned integers as they are; in int64, which has no abs kernel, `max(x, -x)`."""
+    if x.dtype.value.startswith("u"):
+        return x
     if compute_type(x.dtype) is DType.INT64:
         return compute(ctx, "maximum", x, compute(ctx, "neg", x))
     return compute(ctx, "abs", x)

@@ -1,0 +1,51 @@
+"""Casts between element types; floats of any width are float32 here, as everywhere after import."""
+
+from __future__ import annotations
+
+from edgec.frontends.onnx.context import LoweringContext, LoweringError
+from edgec.frontends.onnx.registry import lowers
+from edgec.ir import DType, Value
+
+_FLOATS = {"float16", "bfloat16", "float32", "float64"}
+
+
+def element_type(number: int) -> DType:
+    """Return the IR's element type for ONNX's number of one; LoweringError where TFLite has none."""
+    from onnx import helper
+
+    try:
+        name = helper.tensor_dtype_to_np_dtype(number).name
+    except (KeyError, TypeError):
+        name = f"number {number}"
+    if name in _FLOATS:
+        return DType.FLOAT32
+    if name in set(DType):
+        return DType(name)
+    raise LoweringError(
+        f"produces elements of type {name}",
+        "Kernels have no such element type.",
+        "Use float32, an integer type or bool in the source model.",
+    )
+
+
+@lowers("Cast")
+def cast(ctx: LoweringContext) -> Value:
+    """Values in another type: floats truncate to integers and saturate, anything but 0 is true."""
+    return _cast(ctx, element_type(ctx.int("to")))
+
+
+@lowers("CastLike")
+def cast_like(ctx: LoweringContext) -> Value:
+    """Values in the element type of the second operand."""
+    return _cast(ctx, ctx.input(1).dtype)
+
+
+def _cast(ctx: LoweringContext, dtype: DType) -> Value:
+    x = ctx.input(0)
+    if x.data is None and x.dtype is not dtype and DType.UINT64 in (x.dtype, dtype):
+        raise LoweringError(
+            f"casts {x.dtype} to {dtype}",
+            "The cast kernel does not take uint64.",
+            "Use int64 in the source model.",
+        )
+    return ctx.cast(x, dtype)

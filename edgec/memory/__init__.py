@@ -1,0 +1,1 @@
+"""How much memory a model's activations need, and where each of them will lie."""

@@ -1,0 +1,23 @@
+"""The codes of quantization messages."""
+
+from __future__ import annotations
+
+from edgec.diagnostics import Diagnostic
+
+NO_INT8_KERNEL = "E0421"  # a node that the int8 specification does not cover
+CONSTANT = "E0422"  # a constant with NaN, or with infinity where a range is needed
+NO_RANGE = "E0423"  # calibration gave no usable range for a tensor
+SUBGRAPHS = "E0424"  # control flow
+UNEQUAL_SCALES = "E0431"  # E043x: the quantized IR breaks a rule of the int8 specification
+FIXED_SCALE = "E0432"
+WEIGHTS = "E0433"
+BIAS = "E0434"
+MULTIPLIER = "E0435"
+PARAMETERS = "E0436"
+FLOAT_INSIDE = "E0437"
+SLOW_RATIO = "W0441"  # runs, but outside XNNPACK
+
+
+def fault(code: str, where: str, what: str, why: str = "") -> Diagnostic:
+    """Return an error about quantized IR that edgec itself made wrong."""
+    return Diagnostic(code, where, what, why, "This is a fault of edgec: please report it with the model.")
