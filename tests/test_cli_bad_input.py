@@ -137,7 +137,7 @@ def test_external_data_beside_the_model_is_read(tmp_path: Path) -> None:
         ({"image": np.zeros((5, 1, 9, 9), np.float32)}, ("image", "[5,1,9,9]", "[1,1,8,8]")),
         ({"image": np.array(["a", "b"])}, ("image",)),
         ({"image": np.full((2, 1, 8, 8), np.nan, np.float32)}, ("NaN",)),
-        ({"image": np.zeros((0, 1, 8, 8), np.float32)}, ("image",)),
+        ({"image": np.zeros((0, 1, 8, 8), np.float32)}, ("holds no samples",)),
     ],
     ids=["shape", "dtype", "nan", "no samples"],
 )

@@ -114,7 +114,11 @@ def test_pruning_reports_what_it_removed() -> None:
 
 
 def test_microcontroller_model_runs_in_tflm() -> None:
-    """The cortex-m7 artifact runs in TFLite Micro's own kernels, bit-equal to LiteRT's reference kernels."""
+    """The cortex-m7 artifact runs in TFLite Micro's own kernels and gives what LiteRT's reference kernels give.
+
+    Every node but the last is bit-equal. In FULLY_CONNECTED the two builds round a requantization once or
+    twice, so a tie may land one step apart.
+    """
     tflite_micro = pytest.importorskip("tflite_micro", reason="TFLite Micro has no wheel here")
     compiled = edgec.compile(SAMPLE, target="cortex-m7", precision="int8", calibration=CALIBRATION)
     runtime = tflite_micro.runtime.Interpreter.from_bytes(compiled.tflite)
@@ -124,7 +128,8 @@ def test_microcontroller_model_runs_in_tflm() -> None:
         x = generator.integers(-128, 128, compiled.report.inputs[0].shape).astype(np.int8)
         runtime.set_input(x, 0)
         runtime.invoke()
-        np.testing.assert_array_equal(runtime.get_output(0), reference.run([x])[0])
+        difference = runtime.get_output(0).astype(int) - reference.run([x])[0].astype(int)
+        assert np.abs(difference).max() <= 1
 
 
 def test_command_line_writes_model_manifest_and_reports(tmp_path: Path) -> None:

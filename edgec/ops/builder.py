@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -15,11 +15,15 @@ from edgec.ops.spec import InferenceError
 
 @dataclass
 class Builder:
-    """Inserts nodes into a graph before `before` (or at its end); `source` names their origin."""
+    """Inserts nodes into a graph before `before` (or at its end); `source` names their origin.
+
+    `made` lists the inserted nodes, for callers that look at them again.
+    """
 
     graph: Graph
     before: Node | None = None
     source: str = ""
+    made: list[Node] = field(default_factory=list[Node])
 
     def node(
         self,
@@ -38,7 +42,9 @@ class Builder:
             raise InferenceError(f"{kind}: {error}") from None
         stem = name or f"{self.source or kind}"
         results = [Value(self.graph.unique_name(stem), type) for type in types]
-        return self.graph.insert(Node(kind, operands, results, attributes, self.source), self.before)
+        node = self.graph.insert(Node(kind, operands, results, attributes, self.source), self.before)
+        self.made.append(node)
+        return node
 
     def op(
         self,

@@ -88,7 +88,7 @@ def build_report(
 
 
 def describe_int8(ir: Model, ranges: Ranges, samples: SampleSet) -> Quantization:
-    """Return what the report says of int8: the data, the range and numbers of each tensor, what stayed float."""
+    """Return what the report says of int8: the data, each tensor's range and numbers, what stayed float."""
     calibration = Calibration(samples.describe().source, len(samples), ranges.observer, samples.sha256)
     tensors = [
         TensorRange(value.name, str(value.dtype), *ranges[value.name], q.scale[0], q.zero_point[0])

@@ -78,19 +78,23 @@ def _rewrite(
     graph: Graph, node: Node, rule: Rule, explanations: list[Explanation] | None
 ) -> list[Node] | None:
     """Try one rule; return the nodes to look at again, or None where it did not fire."""
-    outcome = rule.apply(node, Builder(graph, before=node, source=node.source or node.results[0].name))
+    build = Builder(graph, before=node, source=node.source or node.results[0].name)
+    outcome = rule.apply(node, build)
     if isinstance(outcome, NoMatch):
         if explanations is not None:
             explanations.append(Explanation(rule.name, node.results[0].name, outcome.reason))
         return None
-    producers = [v.producer for v in node.operands if v is not None and v.producer is not None]
+    producers = _producers(node)
     graph.replace_node(node, outcome)
-    again = [value.producer for value in outcome if value.producer is not None]
-    again += [user for value in outcome for user in value.users]
-    for maker in list(again):
-        again += [v.producer for v in maker.operands if v is not None and v.producer is not None]
     eliminate_unused(graph, producers)
+    touched = [*build.made, *(value.producer for value in outcome if value.producer is not None)]
+    again = [*touched, *(user for value in outcome for user in value.users)]
+    again += [maker for item in touched for maker in _producers(item)]
     return [item for item in dict.fromkeys([*again, *producers]) if item.graph is graph]
+
+
+def _producers(node: Node) -> list[Node]:
+    return [v.producer for v in node.operands if v is not None and v.producer is not None]
 
 
 def eliminate_unused(graph: Graph, candidates: Sequence[Node]) -> bool:
@@ -101,7 +105,7 @@ def eliminate_unused(graph: Graph, candidates: Sequence[Node]) -> bool:
         node = pending.pop()
         if node.graph is not graph or any(not result.is_unused for result in node.results):
             continue
-        pending += [v.producer for v in node.operands if v is not None and v.producer is not None]
+        pending += _producers(node)
         graph.remove(node)
         removed = True
     return removed
