@@ -114,7 +114,7 @@ def test_pruning_reports_what_it_removed() -> None:
 
 
 def test_microcontroller_model_runs_in_tflm() -> None:
-    """The cortex-m7 artifact runs in TFLite Micro's own kernels and gives what LiteRT's reference kernels give.
+    """The cortex-m7 artifact runs in TFLite Micro and gives what LiteRT's reference kernels give.
 
     Every node but the last is bit-equal. In FULLY_CONNECTED the two builds round a requantization once or
     twice, so a tie may land one step apart.
@@ -165,11 +165,9 @@ def test_default_calibration_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert result.exit_code == 0, result.output
 
 
-def test_dump_ir_prints_the_stage() -> None:
-    with CliRunner().isolated_filesystem():
-        result = CliRunner().invoke(
-            main, ["compile", str(SAMPLE), "--dump-ir", "import", "-q", "-o", "x.tflite"]
-        )
+def test_dump_ir_prints_the_stage(tmp_path: Path) -> None:
+    arguments = ["compile", str(SAMPLE), "--dump-ir", "import", "-q", "-o", str(tmp_path / "x.tflite")]
+    result = CliRunner().invoke(main, arguments)
     assert "graph main(%image: float32[1,1,8,8])" in result.output
 
 

@@ -52,7 +52,8 @@ def plan_tflm(graph: Graph) -> ArenaPlan:
     """Plan as TFLM's greedy planner does: first gap, 16-byte steps; this is the head of its arena."""
     buffers = [replace(b, size=_aligned(b.size, TFLM_ALIGNMENT)) for b in tflm_buffers(graph)]
     # the planner fills its list from the end before it sorts: among equal sizes the newest goes first
-    order = sorted(buffers[::-1], key=lambda b: -b.size)
+    order = sorted(buffers, key=lambda b: b.size)
+    order.reverse()
     placed = _place(order, TFLM_ALIGNMENT, tightest=False)
     return _plan(graph, buffers, placed)
 
