@@ -252,11 +252,11 @@ def targets_command() -> None:
 
     from edgec.targets import targets_table
 
-    table = Table(box=None, header_style="bold")
-    for title in ("target", "description", "cpu", "memory", "profile", "precisions"):
-        table.add_column(title, no_wrap=title == "target")
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    for title in ("target", "kernels", "processor", "board"):
+        table.add_column(title, no_wrap=title in ("target", "kernels"))
     for row in targets_table():
-        table.add_row(row.target, row.description, row.cpu, row.memory, row.profile, row.precisions)
+        table.add_row(row.target, row.profile, row.cpu, row.description)
     Console(highlight=False).print(table)
 
 

@@ -16,7 +16,6 @@ import numpy as np
 
 from edgec.ir.types import Array, DType, TensorType
 
-
 ImageLayout = Literal["nchw", "nhwc"]
 
 

@@ -1,6 +1,6 @@
-"""Gives every graph output a tensor of its own: kernels and signatures need it.
+"""Gives every graph output a tensor of its own, under its own name: kernels and users need it.
 
-    return x, y, y  (x a graph input or constant)  →  return reshape(x), y, reshape(y)
+return x, y, y  (x a graph input or constant)  →  return reshape(x), y, reshape(y)
 """
 
 from __future__ import annotations
@@ -34,4 +34,23 @@ class SeparateOutputs:
             seen.add(value)
             outputs.append(value)
         graph.set_outputs(outputs)
-        return PassResult(model, modified)
+        return PassResult(model, _give_names(model) or modified)
+
+
+def _give_names(model: Model) -> bool:
+    """Let output tensors bear the names the user knows; whoever had such a name takes the other."""
+    graph = model.graph
+    holders = {result.name: result for node in graph for result in node.results}
+    inputs = {value.name for value in graph.inputs}
+    modified = False
+    for value, port in zip(graph.outputs, model.outputs, strict=True):
+        if value.name == port.name or port.name in inputs:
+            continue
+        holder = holders.get(port.name)
+        if holder is not None:
+            holder.name = value.name
+            holders[holder.name] = holder
+        value.name = port.name
+        holders[port.name] = value
+        modified = True
+    return modified

@@ -40,7 +40,7 @@ def quantize_dynamic(model: Model) -> Model:
             attributes = _asymmetric(attributes)
         new.copy(node, operands, [None] * len(node.results), attributes)
     new.graph.set_outputs(new.untouched(value) for value in model.graph.outputs)
-    return Model(new.graph, model.inputs, model.outputs, model.subgraphs)
+    return replace(model, graph=new.graph)
 
 
 def _gains(node: Node, facts: Weights) -> bool:

@@ -7,6 +7,8 @@ Delegates fold the dequantize while they prepare, the builtin kernels run it onc
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from edgec.ir import Array, DType, Model, Node, TensorType, Value
@@ -38,7 +40,7 @@ def quantize_float16(model: Model) -> Model:
         ]
         new.copy(node, operands, [None] * len(node.results))
     new.graph.set_outputs(new.untouched(value) for value in model.graph.outputs)
-    return Model(new.graph, model.inputs, model.outputs, model.subgraphs)
+    return replace(model, graph=new.graph)
 
 
 def _shrinks(node: Node, index: int, value: Value) -> bool:

@@ -233,11 +233,15 @@ def _constant_problems(graph: Graph, roles: Roles) -> list[Diagnostic]:
         for index, value in enumerate(node.operands):
             if value is None or value.data is None or not is_real(value):
                 continue
-            saturates = role.treatment is Treatment.LINKED and len(role.data) > 1
+            saturates = role.treatment is Treatment.LINKED and _reads_activation(node, role)
             usable = ~np.isnan(value.data) if saturates else np.isfinite(value.data)
             if not usable.all():
                 found.append(_constant_problem(node, index, int((~usable).sum())))
     return found
+
+
+def _reads_activation(node: Node, role: Role) -> bool:
+    return any(not node.operand(index).is_constant for index in role.data)
 
 
 def _constant_problem(node: Node, index: int, count: int) -> Diagnostic:

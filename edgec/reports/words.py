@@ -100,11 +100,13 @@ def tolerance(limits: Tolerance) -> str:
 
 
 def partitions(found: Partitions | None) -> str:
-    """Say how the delegate takes the graph, e.g. `1 XNNPACK partition with all 31 nodes`."""
+    """Say how the delegate takes the graph: `2 XNNPACK partitions with 30 of 31 nodes; outside: EXP`."""
     if found is None:
         return "no delegate"
     nodes = f"all {found.total}" if found.delegated == found.total else f"{found.delegated} of {found.total}"
-    return f"{plural(found.count, f'{found.delegate} partition')} with {nodes} nodes"
+    text = f"{plural(found.count, f'{found.delegate} partition')} with {nodes} nodes"
+    outside = ", ".join(dict.fromkeys(breaker.kind for breaker in found.breakers))
+    return f"{text}; outside: {outside}" if outside else text
 
 
 def headline(report: Report) -> str:

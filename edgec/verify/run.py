@@ -56,8 +56,8 @@ def to_device(array: Array, port: Port, value: Value) -> Array:
     if quantization is None:
         return array.astype(value.dtype.numpy, copy=False)
     limits = np.iinfo(value.dtype.value)
-    scaled = np.rint(array.astype(np.float32) / np.float32(quantization.scale[0])) + quantization.zero_point[0]
-    return np.clip(scaled, limits.min, limits.max).astype(value.dtype.numpy)
+    steps = np.rint(array.astype(np.float32) / np.float32(quantization.scale[0]))
+    return np.clip(steps + quantization.zero_point[0], limits.min, limits.max).astype(value.dtype.numpy)
 
 
 def from_device(array: Array, port: Port, value: Value) -> Array:

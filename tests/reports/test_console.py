@@ -29,7 +29,7 @@ def test_the_summary_is_short_and_aligned(samples: ModuleType) -> None:
         "size       34.6 kB, 71% smaller than the source",
         "arena      45.1 kB",
         "work       640 k multiply-accumulates, 29 k parameters",
-        "runs as    3 XNNPACK partitions with 27 of 29 nodes",
+        "runs as    3 XNNPACK partitions with 27 of 29 nodes; outside: hard_swish",
         "logits     41.2 dB, very close: the error is 0.868% of the signal",
         "embedding  36.5 dB, close: the error is 1.5% of the signal",
         "pruned     49.9% of the weights",

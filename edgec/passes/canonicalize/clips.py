@@ -55,8 +55,8 @@ class ClipToRelu:
     """min(max(x, 0), 6), max(min(x, 6), 0), relu6(relu(x)) → relu6(x), and so for relu and relu_n1_to_1
 
     Two clips one after the other are one, to the inner interval clipped by the outer. Where the operand is
-    known to lie above (or below) a bound, clipping there as well changes nothing: min(softmax(x) * 9, 6) with
-    a product that is never negative is a relu6.
+    known to lie above (or below) a bound, clipping there as well changes nothing: min(max(x, 0.5), 6) is
+    relu6(max(x, 0.5)).
     """
 
     name: str = "clip_to_relu"

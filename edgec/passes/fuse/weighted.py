@@ -79,7 +79,7 @@ def rebuilt(
     attributes = node.attributes
     if activation is not None and activation is not activation_of(node):
         attributes = replace(attributes, fused_activation_function=activation)
-    own = Builder(build.graph, build.before, node.source or build.source)
+    own = Builder(build.graph, build.before, node.source or build.source, build.made)
     return own.op(node.kind, operands, attributes)
 
 

@@ -108,18 +108,15 @@ def _common_bits(ctx: LoweringContext) -> Value:
 
 @lowers("BitShift")
 def bit_shift(ctx: LoweringContext) -> Value:
-    """right_shift, or to the left a product with 2^y; y lies in [0, number of bits)."""
+    """right_shift, or to the left a product with 2^y; y outside [0, number of bits) moves every bit out."""
     x, y = ctx.input(0), ctx.input(1)
     bits = x.dtype.numpy.itemsize * 8
-    if y.data is not None and y.data.size and not 0 <= int(y.data.min()) <= int(y.data.max()) < bits:
-        raise LoweringError(
-            f"shifts {x.dtype} by {int(y.data.min())} to {int(y.data.max())}",
-            f"Kernels shift by 0 to {bits - 1}.",
-            "Correct the number of bits.",
-        )
     if ctx.string("direction") == "LEFT":
-        factors = np.left_shift(np.ones((), x.dtype.numpy), ctx.constant(1))
-        return compute(ctx, "mul", x, ctx.build.constant(factors))
+        shifts = [int(shift) for shift in ctx.constant(1).reshape(-1)]
+        factors = [1 << shift if 0 <= shift < bits else 0 for shift in shifts]
+        # The top bit of a signed type is its sign: 2^(bits - 1) wraps to the lowest value.
+        wrapped = np.array(factors, np.uint64).astype(x.dtype.numpy).reshape(y.shape)
+        return compute(ctx, "mul", x, ctx.build.constant(wrapped))
     if bits == 64:
         raise LoweringError(
             f"shifts {x.dtype} to the right",
@@ -127,4 +124,9 @@ def bit_shift(ctx: LoweringContext) -> Value:
             "Cast to int32 in the source model.",
         )
     wide = {DType.UINT16: DType.INT32}.get(x.dtype, x.dtype)
-    return ctx.cast(ctx.build.op("right_shift", [ctx.cast(x, wide), ctx.cast(y, wide)]), x.dtype)
+    y = ctx.cast(y, wide)
+    if not wide.value.startswith("u"):  # the kernel knows large shifts, but takes negative ones for 0
+        y = ctx.build.op(
+            "select_v2", [compute(ctx, "less", y, number(ctx, 0, y)), number(ctx, bits - 1, y), y]
+        )
+    return ctx.cast(ctx.build.op("right_shift", [ctx.cast(x, wide), y]), x.dtype)
