@@ -31,7 +31,8 @@ from edgec.passes.canonicalize.joins import FlattenConcatenation, SplitToSlice
 from edgec.passes.canonicalize.pads import AbsorbBroadcast
 from edgec.passes.canonicalize.products import MatMulToFullyConnected
 from edgec.passes.canonicalize.reductions import ReductionToReshape
-from edgec.passes.canonicalize.slices import GatherToSlice, StridedSliceToSlice
+from edgec.passes.canonicalize.reshapes import EliminateReshapeRoundTrip
+from edgec.passes.canonicalize.slices import GatherToSlice, SliceOfConcatenation, StridedSliceToSlice
 from edgec.passes.canonicalize.transposes import FoldUnitTranspose
 from edgec.passes.contract import RulePass
 from edgec.rewrite import Rule
@@ -106,6 +107,37 @@ def test_two_outputs_stay_two_tensors() -> None:
 def test_reshapes_merge() -> None:
     body: Body = lambda b, x: b.reshape(b.reshape(x, [6, 4]), [2, 12])  # noqa: E731
     assert canonical(body, (1, 2, 3, 4)).kinds == ["reshape"]
+
+
+@pytest.mark.parametrize("kind", ["softmax", "exp"])
+def test_reshapes_around_a_function_vanish(kind: str) -> None:
+    """Rows of the last axis are the same rows in [2, 3, 4] and in [6, 4]."""
+
+    def body(b: Builder, x: Value) -> Value:
+        return b.reshape(b.op(kind, [b.reshape(x, [6, 4])]), [2, 3, 4])
+
+    assert canonical(body, (2, 3, 4)).kinds == [kind]
+
+
+def test_reshapes_around_functions_of_shapes_stay() -> None:
+    """softmax along rows of 12 is not softmax along rows of 4, and a pool needs its height and width."""
+    body: Body = lambda b, x: b.reshape(b.op("softmax", [b.reshape(x, [2, 12])]), x.shape)  # noqa: E731
+    rule = EliminateReshapeRoundTrip()
+    assert reasons(rule, body, (2, 3, 4))[-1] == "softmax depends on the shape"
+    assert reasons(rule, _pooled, (2, 3, 4))[-1] == "max_pool_2d depends on the shape"
+
+
+def _pooled(b: Builder, x: Value) -> Value:
+    window = Pool2DAttributes(Padding.SAME, 1, 1, 2, 2)
+    return b.reshape(b.op("max_pool_2d", [b.reshape(x, [1, 2, 3, 4])], window), [2, 3, 4])
+
+
+def test_reshape_before_a_shared_function_stays() -> None:
+    def body(b: Builder, x: Value) -> list[Value]:
+        y = b.op("exp", [b.reshape(x, [6, 4])])
+        return [b.reshape(y, [2, 3, 4]), b.op("neg", [y])]
+
+    assert not canonical(body, (2, 3, 4)).modified
 
 
 def test_movement_of_constants_is_done_at_compile_time() -> None:
@@ -421,6 +453,46 @@ def test_unit_strides_are_a_slice_and_dropped_axes_a_reshape() -> None:
         return b.op("strided_slice", operands, attributes)
 
     assert canonical(body, (3, 4, 5)).kinds == ["slice", "reshape"]
+
+
+def test_slice_of_one_part_skips_the_concatenation() -> None:
+    """Columns 3 to 5 of [3, 4] columns lie in the second part; columns 2 to 4 lie in both."""
+
+    def inside(b: Builder, x: Value, y: Value) -> list[Value]:
+        joined = b.op("concatenation", [x, y], ConcatenationAttributes(-1))
+        exact = b.op("slice", [joined, ints(b, 0, 3), ints(b, 2, 4)])
+        return [b.op("neg", [exact]), b.op("slice", [joined, ints(b, 1, 4), ints(b, 1, 2)])]
+
+    def across(b: Builder, x: Value, y: Value) -> Value:
+        joined = b.op("concatenation", [x, y], ConcatenationAttributes(1))
+        return b.op("slice", [joined, ints(b, 0, 2), ints(b, 2, 2)])
+
+    assert canonical(inside, (2, 3), (2, 4)).kinds == ["neg", "slice"]
+    assert reasons(SliceOfConcatenation(), across, (2, 3), (2, 4)) == [
+        "the box lies in no single operand, or a shape is not known"
+    ]
+
+
+def test_strided_slices_merge() -> None:
+    """Rows 1, 3, 5 and of their columns every second: one slice. Every second row of those: row 1 and 5."""
+
+    def body(b: Builder, x: Value) -> Value:
+        x = b.op("strided_slice", [x, ints(b, 1, 0), ints(b, 7, 5), ints(b, 2, 1)])
+        x = b.op("strided_slice", [x, ints(b, 0, 1), ints(b, 3, 5), ints(b, 1, 2)])
+        return b.op("strided_slice", [x, ints(b, 0, 0), ints(b, 3, 2), ints(b, 2, 1)])
+
+    result = canonical(body, (7, 5))
+    assert result.kinds == ["strided_slice"]
+    (node,) = result.model.graph
+    assert [node.operand(i).constant().tolist() for i in (1, 2, 3)] == [[1, 1], [6, 4], [4, 2]]
+
+
+def test_backward_strides_do_not_merge() -> None:
+    def body(b: Builder, x: Value) -> Value:
+        x = b.op("strided_slice", [x, ints(b, 4), ints(b, 0), ints(b, -1)])
+        return b.op("strided_slice", [x, ints(b, 0), ints(b, 4), ints(b, 2)])
+
+    assert canonical(body, (5,)).kinds == ["strided_slice", "strided_slice"]
 
 
 def test_long_strides_stay() -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from edgec.diagnostics import CompileError
 from edgec.emit import emit
-from edgec.ir import DType, Model, Quantization, TensorType
+from edgec.ir import DType, Graph, Model, Quantization, TensorType
 from edgec.kernels import KernelSet, Runner
 from edgec.ops import ActivationFunctionType, Padding
 from edgec.ops.conv import TransposeConvAttributes
@@ -25,7 +25,7 @@ from edgec.ops.pool import Pool2DAttributes
 from edgec.ops.reduce import ReducerAttributes
 from edgec.ops.verify_ir import verify_ir
 from edgec.passes.contract import RulePass
-from edgec.quantize import check_quantized, int8_rules, quantize_int8
+from edgec.quantize import check_quantized, int8_problems, int8_rules, quantize_int8
 from tests.quantize.small_graphs import (
     Sketch,
     calibrated,
@@ -292,7 +292,7 @@ def test_a_constant_read_in_two_ways_is_quantized_twice() -> None:
 
 @pytest.mark.parametrize(("kind", "constant"), [("add", 1e-6), ("mul", 1e-9)])
 def test_a_tiny_constant_stays_in_the_delegate(kind: str, constant: float) -> None:
-    """Its scale is widened to the delegate's window, 2^-10 (add) or 2^-16 (mul) of the output's: no step lost."""
+    """Its scale is widened to the delegate's window: 2^-10 (add) or 2^-16 (mul) of the output's step."""
     sketch = Sketch()
     y = sketch.build.op(kind, [sketch.input(1, 64), sketch.build.constant(constant)], name="y")
     quantized = quantize_int8(sketch.model(y), {"x": (-1.0, 1.0), "y": (-1.0, 1.0)})
@@ -340,6 +340,28 @@ def test_every_node_without_int8_kernel_is_named() -> None:
     assert lines[0].endswith(
         "cannot be int8. The kernel has no int8 form. "
         "Allow float islands, use --float16 or --dynamic, or replace the layer."
+    )
+
+
+def test_weights_computed_at_run_time_are_refused_with_the_reason() -> None:
+    """A convolution's kernel packs its weights when the model is loaded."""
+    sketch = Sketch()
+    x, weights = sketch.input(1, 4, 4, 3), sketch.input(2, 1, 1, 3, name="w")
+    model = sketch.model(sketch.build.op("conv_2d", [x, weights, sketch.bias(2)], name="y"))
+    (found,) = int8_problems(model)
+    assert str(found).startswith(
+        "E0421 node 'y' (conv_2d): cannot be int8. Its weights are computed at run time."
+    )
+    assert int8_problems(model, allow_float_islands=True) == []
+
+
+def test_control_flow_is_refused() -> None:
+    """Branches would need ranges of their own."""
+    model = classifier()
+    model.subgraphs.append(Graph("branch"))
+    (found,) = int8_problems(model)
+    assert str(found).startswith(
+        "E0424 model: has 1 subgraphs (control flow), which int8 does not cover yet."
     )
 
 

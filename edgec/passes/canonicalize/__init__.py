@@ -23,11 +23,18 @@ from edgec.passes.canonicalize.joins import (
 from edgec.passes.canonicalize.pads import AbsorbBroadcast, EliminateIdleRepeat, MergePads, ZeroPad
 from edgec.passes.canonicalize.products import EliminateConstantSelect, MatMulToFullyConnected
 from edgec.passes.canonicalize.reductions import ReductionToReshape
-from edgec.passes.canonicalize.reshapes import EliminateIdentityReshape, FoldMovement, MergeReshapes
+from edgec.passes.canonicalize.reshapes import (
+    EliminateIdentityReshape,
+    EliminateReshapeRoundTrip,
+    FoldMovement,
+    MergeReshapes,
+)
 from edgec.passes.canonicalize.slices import (
     EliminateFullSlice,
     GatherToSlice,
     MergeSlices,
+    MergeStridedSlices,
+    SliceOfConcatenation,
     StridedSliceToSlice,
 )
 from edgec.passes.canonicalize.transposes import (
@@ -38,7 +45,7 @@ from edgec.passes.canonicalize.transposes import (
 from edgec.passes.contract import RulePass
 
 _TRANSPOSES = (FoldMovement(), EliminateIdentityTranspose(), ComposeTransposes())
-_RESHAPES = (EliminateIdentityReshape(), MergeReshapes())
+_RESHAPES = (EliminateIdentityReshape(), MergeReshapes(), EliminateReshapeRoundTrip())
 
 CANONICALIZE = RulePass(
     "canonicalize",
@@ -61,7 +68,9 @@ CANONICALIZE = RulePass(
         SplitToSlice(),
         EliminateFullSlice(),
         MergeSlices(),
+        SliceOfConcatenation(),
         StridedSliceToSlice(),
+        MergeStridedSlices(),
         GatherToSlice(),
         EliminateIdleRepeat(),
         ZeroPad(),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from edgec.ir import Node, Value
 from edgec.ops import Builder, spec_of
+from edgec.ops.layout import ELEMENTWISE, LAST_AXIS
 from edgec.passes.canonicalize.matching import forward, made_by
 from edgec.rewrite import NoMatch, no_match
 
@@ -44,6 +45,33 @@ class MergeReshapes:
         if x.shape == node.result.shape:
             return forward(node, x)
         return [build.reshape(x, node.result.shape)]
+
+
+@dataclass(frozen=True, slots=True)
+class EliminateReshapeRoundTrip:
+    """reshape(f(reshape(x, s)), shape of x) → f(x), where f works on single elements
+
+    Also where f works along the last axis (softmax) and s keeps that axis.
+    """
+
+    name: str = "eliminate_reshape_round_trip"
+    kinds: tuple[str, ...] = ("reshape",)
+
+    def apply(self, node: Node, build: Builder) -> Sequence[Value] | NoMatch:
+        """Apply f to x, if nobody else reads f's result."""
+        value = node.operand(0)
+        maker = value.producer if value.has_single_use() else None
+        if maker is None or len(maker.operands) != 1 or not value.type.is_static:
+            return no_match("the operand is shared, or not made by a function of one value")
+        inner = made_by(maker.operand(0), "reshape")
+        x = None if inner is None else inner.operand(0)
+        if x is None or x.shape != node.result.shape:
+            return no_match("the function does not stand between a reshape and its inverse")
+        layout = spec_of(maker).layout
+        along_last = layout is LAST_AXIS and x.shape[-1:] == value.shape[-1:]
+        if layout is not ELEMENTWISE and not along_last:
+            return no_match(f"{maker.kind} depends on the shape")
+        return [build.op(maker.kind, [x], maker.attributes)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,13 @@ import numpy as np
 from edgec.ir import Node, Value
 from edgec.ops import Builder
 from edgec.ops.infer import expect, int_list
-from edgec.ops.movement import GatherAttributes, StridedSliceAttributes, strided_ranges
-from edgec.passes.canonicalize.matching import forward, made_by
+from edgec.ops.movement import (
+    ConcatenationAttributes,
+    GatherAttributes,
+    StridedSliceAttributes,
+    strided_ranges,
+)
+from edgec.passes.canonicalize.matching import NONE, activation_of, forward, made_by
 from edgec.rewrite import NoMatch, no_match
 
 
@@ -54,6 +59,62 @@ class MergeSlices:
             return no_match("an offset or a size is not known")
         begin = [a + b for a, b in zip(int_list(first), int_list(second), strict=True)]
         return [build_slice(build, inner.operand(0), begin, node.result.shape)]
+
+
+@dataclass(frozen=True, slots=True)
+class SliceOfConcatenation:
+    """slice(concatenation(x, y), what lies in y) → slice(y)"""
+
+    name: str = "slice_of_concatenation"
+    kinds: tuple[str, ...] = ("slice",)
+
+    def apply(self, node: Node, build: Builder) -> Sequence[Value] | NoMatch:
+        """Cut from the one operand that holds the box; the concatenation stays for its other readers."""
+        joined = made_by(node.operand(0), "concatenation")
+        data = node.operand(1).data
+        if joined is None or activation_of(joined) is not NONE or data is None:
+            return no_match("the operand is not made by a concatenation, or the offset is not known")
+        axis = expect(joined.attributes, ConcatenationAttributes).axis % node.result.type.rank
+        begin, size = int_list(data), node.result.shape
+        for part in (value for value in joined.operands if value is not None):
+            length = part.shape[axis]
+            if not part.type.is_static or begin[axis] < 0:
+                break
+            if begin[axis] + size[axis] <= length:
+                return forward(node, part) if size == part.shape else [build_slice(build, part, begin, size)]
+            begin[axis] -= length
+        return no_match("the box lies in no single operand, or a shape is not known")
+
+
+@dataclass(frozen=True, slots=True)
+class MergeStridedSlices:
+    """strided_slice(strided_slice(x, rows ::2), columns ::2) → strided_slice(x, rows ::2, columns ::2)"""
+
+    name: str = "merge_strided_slices"
+    kinds: tuple[str, ...] = ("strided_slice",)
+
+    def apply(self, node: Node, build: Builder) -> Sequence[Value] | NoMatch:
+        """Take every n-th of what takes every m-th: every nm-th. The first stays for its other readers."""
+        inner = made_by(node.operand(0), "strided_slice")
+        first, second = (None if inner is None else _ascending(inner)), _ascending(node)
+        if inner is None or first is None or second is None:
+            return no_match("not two strided_slices with known, ascending indices that keep all axes")
+        ranges = [a[b.start : b.stop : b.step] for a, b in zip(first, second, strict=True)]
+        vectors = ([r.start for r in ranges], [r[-1] + 1 for r in ranges], [r.step for r in ranges])
+        return [build.op("strided_slice", [inner.operand(0), *map(build.constant, vectors)])]
+
+
+def _ascending(node: Node) -> list[range] | None:
+    """Return what a strided_slice takes of each axis, where it is known, ascending and keeps all axes."""
+    options = expect(node.attributes, StridedSliceAttributes)
+    x = node.operand(0)
+    if options.ellipsis_mask or options.new_axis_mask or options.shrink_axis_mask or options.offset:
+        return None
+    if not x.type.is_static or any(node.operand(index).data is None for index in (1, 2, 3)):
+        return None
+    ranges = strided_ranges(node.operands, options)
+    known = len(ranges) == x.type.rank and all(r.step > 0 and len(r) > 0 for r in ranges)
+    return ranges if known else None
 
 
 @dataclass(frozen=True, slots=True)

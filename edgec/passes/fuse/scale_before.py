@@ -14,7 +14,7 @@ import numpy as np
 from edgec.ir import Node, Value
 from edgec.ops import Builder, Padding
 from edgec.ops.spec import Weights
-from edgec.passes.canonicalize.matching import NONE, activation_of, float_constant, owned
+from edgec.passes.canonicalize.matching import NONE, activation_of, float_constant, owned, uniform
 from edgec.passes.contract import RulePass
 from edgec.passes.fuse.weighted import (
     Wide,
@@ -111,4 +111,37 @@ def _columns_of_rows(constant: Value, x: Value, depth: int) -> Wide | None:
     return rows[:1] if rows.size and bool((rows == rows[0]).all()) else None
 
 
-FUSE_SCALE_BEFORE = RulePass("fuse_scale_before", (FuseScaleBefore(),))
+@dataclass(frozen=True, slots=True)
+class SinkScaleBelowShift:
+    """conv_2d((x * s + t), w) {SAME} → conv_2d((x + t/s) * s, w) {SAME}, so that s moves into w
+
+    Where windows see padding the sum must stay, and would keep the product before it from moving. t/s is
+    rounded to within 2^-24 of itself, which s turns back into 2^-24 of t: as the sum rounded already.
+
+    Only for one s. With one a channel, the sum's range would differ by channel, and int8 has one scale for all.
+    """
+
+    name: str = "sink_scale_below_shift"
+    kinds: tuple[str, ...] = ("conv_2d", "depthwise_conv_2d")
+
+    def apply(self, node: Node, build: Builder) -> Sequence[Value] | NoMatch:
+        """Swap an unshared product and sum of constants."""
+        pad = owned(node.operand(0), "pad")
+        shift = owned(node.operand(0) if pad is None else pad.operand(0), "add")
+        scale = None if shift is None else owned(shift.operand(0), "mul")
+        if shift is None or scale is None or not _sees_padding(node, pad):
+            return no_match("not a padded convolution of an unshared x * s + t")
+        if activation_of(shift) is not NONE or activation_of(scale) is not NONE:
+            return no_match("an activation stands between")
+        x, s = scale.operand(0), uniform(scale.operand(1))
+        t = per_channel(shift.operand(1), shift.result.shape[-1])
+        if not s or t is None or weights_of(node) is None or x.shape != shift.result.shape:
+            return no_match("the factor is not one number, or the sum does not vary along the channels alone")
+        if not fits_float32(t / s):
+            return no_match("the shift divided by the factor does not fit float32")
+        moved = build.constant((t / s).astype(np.float32), name=shift.operand(1).name)
+        y = build.op("mul", [build.op("add", [x, moved]), scale.operand(1)])
+        return [rebuilt(build, node, {0: y if pad is None else rebuilt(build, pad, {0: y})})]
+
+
+FUSE_SCALE_BEFORE = RulePass("fuse_scale_before", (FuseScaleBefore(), SinkScaleBelowShift()))

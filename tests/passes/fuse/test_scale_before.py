@@ -11,7 +11,7 @@ from edgec.ops.conv import Conv2DAttributes, TransposeConvAttributes
 from edgec.ops.elementwise import MulAttributes
 from edgec.ops.matmul import FullyConnectedAttributes
 from edgec.passes.fuse import FUSE_SCALE_BEFORE
-from edgec.passes.fuse.scale_before import FuseScaleBefore
+from edgec.passes.fuse.scale_before import FuseScaleBefore, SinkScaleBelowShift
 from tests.support.ir_graphs import (
     Body,
     constant,
@@ -103,6 +103,33 @@ def test_factor_before_transpose_conv() -> None:
         return b.op("transpose_conv", operands, TransposeConvAttributes(stride_w=2, stride_h=2))
 
     assert rewritten(FUSE_SCALE_BEFORE, body, (1, 4, 5, 3), rtol=ROUNDINGS).kinds == ["transpose_conv"]
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_one_factor_sinks_below_a_sum_that_must_stay(padded: bool) -> None:
+    """A learned scale and shift before a padded convolution: only the shift stays a node."""
+    attributes = Conv2DAttributes(Padding.VALID if padded else Padding.SAME)
+
+    def body(b: Builder, x: Value) -> Value:
+        y = b.op("mul", [x, constant(b, 0.11)])
+        y = b.op("add", [y, b.constant(ramp(1, 1, 1, 3))])
+        if padded:
+            y = b.op("pad", [y, b.constant(np.array([[0, 0], [1, 1], [1, 1], [0, 0]], np.int32))])
+        return conv(b, y, attributes=attributes)
+
+    result = rewritten(FUSE_SCALE_BEFORE, body, (1, 5, 6, 3), rtol=ROUNDINGS)
+    assert result.kinds == ["add", *["pad"] * padded, "conv_2d"]
+
+
+def test_factors_of_channels_do_not_sink() -> None:
+    """Divided by them, the shifts of one tensor would have different ranges by channel."""
+
+    def body(b: Builder, x: Value) -> Value:
+        y = b.op("add", [b.op("mul", [x, b.constant(ramp(3))]), constant(b, 1.0)])
+        return conv(b, y, attributes=Conv2DAttributes(Padding.SAME))
+
+    reason = "the factor is not one number, or the sum does not vary along the channels alone"
+    assert reasons(SinkScaleBelowShift(), body, (1, 5, 6, 3)) == [reason]
 
 
 def shift_same(b: Builder, x: Value) -> Value:
