@@ -151,11 +151,13 @@ def quantize(
 
 def _quantize_int8(job: Job, ir: Model, samples: SampleSet, profile: Profile) -> tuple[Model, Quantization]:
     from edgec.calibrate.ranges import collect_ranges
-    from edgec.quantize import check_quantized, quantize_int8
+    from edgec.quantize import check_quantized, int8_problems, quantize_int8
 
     options, clock = job.options, job.clock
     with clock.stage("prepare int8"):
         ir = run_passes(ir, int8_pipeline(profile), verify_each=options.verify_each, on_pass=options.on_pass)
+        job.diagnostics.extend(int8_problems(ir, allow_float_islands=options.float_islands))
+        job.diagnostics.raise_if_errors()  # before calibrating: that may take minutes
     with clock.stage("calibrate", len(samples)):
         ranges = collect_ranges(ir, samples, options.observer, options.threads, clock.progress.advance)
     with clock.stage("quantize"):

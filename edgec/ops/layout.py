@@ -155,6 +155,8 @@ def _gather(node: Node, permutation: Permutation) -> Rewired | None:
 
 def _reshape(node: Node, permutation: Permutation) -> Rewired | None:
     source, target = node.operand(0).shape, node.result.shape
+    if len(permutation) != len(source):
+        return None
     result = propagate_through_reshape(source, target, permutation)
     if result is None:
         return None

@@ -37,9 +37,14 @@ def _foldable(graph: Graph) -> list[Node]:
     for node in graph:
         operands = [value for value in node.operands if value is not None]
         known = all(value.is_constant or value.producer in found for value in operands)
-        if known and operands and not _explodes(node):
+        if known and operands and not _is_storage(node) and not _explodes(node):
             found[node] = None
     return list(found)
+
+
+def _is_storage(node: Node) -> bool:
+    """A dequantized constant is a choice: weights stay compact in the file, kernels expand them once."""
+    return node.kind == "dequantize"
 
 
 def _explodes(node: Node) -> bool:

@@ -23,7 +23,16 @@ import numpy as np
 from edgec.ir import Graph, ImageLayout, Model, Node, Value
 from edgec.ops import Builder, Permutation, spec_of
 from edgec.ops.infer import int_list
-from edgec.ops.layout import CHANNELS_LAST, compose, identity, inverse, moves_data, permuted
+from edgec.ops.layout import (
+    CHANNELS_LAST,
+    RESHAPE,
+    compose,
+    identity,
+    inverse,
+    moves_data,
+    permuted,
+    propagate_through_reshape,
+)
 from edgec.ops.spec import Rewired
 from edgec.passes.contract import PassResult
 
@@ -254,6 +263,17 @@ def _aligned(permutation: Permutation, rank: int) -> Permutation:
     return tuple(axis - offset for axis in permutation if axis >= offset)
 
 
+def _rewired_for_result(node: Node, wanted: Permutation) -> Rewired | None:
+    """Return the node whose result comes out under `wanted`, where its operand's permutation is clear."""
+    layout = spec_of(node).layout
+    if layout is RESHAPE:
+        source, target = node.operand(0).shape, node.result.shape
+        needed = propagate_through_reshape(target, source, wanted) if len(wanted) == len(target) else None
+        return layout.rewire(node, needed) if needed is not None else None
+    ranks = {value.type.rank for value in node.operands if value is not None and not value.is_constant}
+    return layout.rewire(node, wanted) if max(ranks, default=0) == len(wanted) else None
+
+
 def _input_layouts(graph: Graph) -> list[ImageLayout | None]:
     """Return `nchw` or `nhwc` for each input that reaches an image operator, else None."""
     images: dict[Permutation, ImageLayout] = {NHWC: "nchw", identity(4): "nhwc"}
@@ -276,7 +296,7 @@ def _demands(graph: Graph, *, images_only: bool = False) -> dict[Value, Permutat
             continue
         layout = spec_of(node).layout
         wanted = demands.get(node.results[0]) if layout is not CHANNELS_LAST else None
-        rewired = layout.rewire(node, wanted) if wanted is not None else None
+        rewired = _rewired_for_result(node, wanted) if wanted is not None else None
         for index, value in enumerate(node.operands):
             if value is None or value.is_constant:
                 continue

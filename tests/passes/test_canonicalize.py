@@ -132,6 +132,13 @@ def _pooled(b: Builder, x: Value) -> Value:
     return b.reshape(b.op("max_pool_2d", [b.reshape(x, [1, 2, 3, 4])], window), [2, 3, 4])
 
 
+def test_reshapes_that_lower_a_rank_for_a_kernel_stay() -> None:
+    body: Body = lambda b, x: b.reshape(b.op("exp", [b.reshape(x, [6, 4])]), x.shape)  # noqa: E731
+    assert reasons(EliminateReshapeRoundTrip(), body, (1, 2, 3, 2, 2))[-1] == (
+        "the reshape may keep exp at a rank its kernels take"
+    )
+
+
 def test_reshape_before_a_shared_function_stays() -> None:
     def body(b: Builder, x: Value) -> list[Value]:
         y = b.op("exp", [b.reshape(x, [6, 4])])
@@ -342,6 +349,16 @@ def test_bounds_reach_through_movement_and_pools() -> None:
         return b.op("neg", [b.op("relu6", [b.transpose(z, [0, 2, 1, 3])])])
 
     assert canonical(body, (1, 3, 4, 2)).kinds.count("relu6") == 1
+
+
+def test_bounds_hold_for_every_part() -> None:
+    """One part lies in [0, 6], the other does not: the clip stays."""
+
+    def body(b: Builder, x: Value) -> Value:
+        parts = [b.op("relu6", [x]), b.op("tanh", [x])]
+        return b.op("relu6", [b.op("concatenation", parts, ConcatenationAttributes(1))])
+
+    assert not canonical(body, (4, 8)).modified
 
 
 def test_clip_of_unknown_values_says_what_it_knows() -> None:

@@ -71,7 +71,7 @@ class MergePads:
 class AbsorbBroadcast:
     """add(broadcast_to(x), y) → add(x, y), where the reader broadcasts to the same shape by itself
 
-    Also a tile that only repeats axes of size 1.
+    Also a tile that only repeats axes of size 1: inference refuses the others.
     """
 
     name: str = "absorb_broadcast"
@@ -90,9 +90,10 @@ class AbsorbBroadcast:
         if node.result.type.rank > BROADCAST_RANK:
             return no_match(f"kernels broadcast up to rank {BROADCAST_RANK}")
         for index, value in enumerate(node.operands):
-            source = _broadcast_source(value)
-            if source is None:
+            repeat = made_by(value, "broadcast_to", "tile")
+            if repeat is None:
                 continue
+            source = repeat.operand(0)
             operands = [source if i == index else v for i, v in enumerate(node.operands)]
             try:
                 (type,) = op_spec(node.kind).infer(operands, node.attributes)
@@ -101,14 +102,3 @@ class AbsorbBroadcast:
             if type == node.result.type:
                 return [build.op(node.kind, operands, node.attributes)]
         return no_match("no operand is a broadcast that the op does by itself")
-
-
-def _broadcast_source(value: Value | None) -> Value | None:
-    node = made_by(value, "broadcast_to", "tile")
-    if node is None:
-        return None
-    x = node.operand(0)
-    if node.kind == "tile":
-        grown = [a for a, b in zip(x.shape, node.result.shape, strict=True) if a != b]
-        return x if all(dim == 1 for dim in grown) else None
-    return x

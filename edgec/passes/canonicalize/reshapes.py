@@ -11,6 +11,9 @@ from edgec.ops.layout import ELEMENTWISE, LAST_AXIS
 from edgec.passes.canonicalize.matching import forward, made_by
 from edgec.rewrite import NoMatch, no_match
 
+KERNEL_RANK = 4
+"""Every kernel of every library takes this rank; what is higher may have been reshaped for its kernel."""
+
 
 @dataclass(frozen=True, slots=True)
 class EliminateIdentityReshape:
@@ -67,6 +70,8 @@ class EliminateReshapeRoundTrip:
         x = None if inner is None else inner.operand(0)
         if x is None or x.shape != node.result.shape:
             return no_match("the function does not stand between a reshape and its inverse")
+        if x.type.rank > KERNEL_RANK:
+            return no_match(f"the reshape may keep {maker.kind} at a rank its kernels take")
         layout = spec_of(maker).layout
         along_last = layout is LAST_AXIS and x.shape[-1:] == value.shape[-1:]
         if layout is not ELEMENTWISE and not along_last:

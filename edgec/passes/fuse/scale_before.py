@@ -118,7 +118,7 @@ class SinkScaleBelowShift:
     Where windows see padding the sum must stay, and would keep the product before it from moving. t/s is
     rounded to within 2^-24 of itself, which s turns back into 2^-24 of t: as the sum rounded already.
 
-    Only for one s. With one a channel, the sum's range would differ by channel, and int8 has one scale for all.
+    Only for one s: with one a channel, the sum's range would differ by channel, but int8 has one scale.
     """
 
     name: str = "sink_scale_below_shift"

@@ -180,6 +180,13 @@ def test_rule_says_why_it_does_not_fire(body: Body, reason: str) -> None:
     assert reasons(FuseBatchNorm(), body, (1, 6, 5, 3)) == [reason]
 
 
+def test_as_many_columns_as_channels_are_not_taken_for_channels() -> None:
+    """4 factors along the width of a 4x4x4 result: as many as channels, but not theirs."""
+    body: Body = lambda b, x: b.op("mul", [conv(b, x), b.constant(ramp(4, 1))])  # noqa: E731
+    reason = "float32[4,1] does not vary along the channels alone"
+    assert reasons(FuseBatchNorm(), body, (1, 6, 6, 3)) == [reason]
+
+
 def test_factor_that_overflows_the_weights_stays() -> None:
     """1e30 fits the weights, 1e30 once more does not: float32 ends at 3.4e38."""
     model = make_model(huge, (1, 5, 6, 3))
