@@ -23,6 +23,7 @@ def float_pipeline(profile: Profile, *, channels_last_io: bool) -> list[Pass]:
     """Return the passes from the front end's IR to the float IR that calibration runs."""
     return [
         EliminateDead(),  # before folding: do not compute what nobody reads
+        *profile.early_passes,
         FoldConstants(),  # rules below match constants, not the arithmetic that makes them
         CANONICALIZE,  # one spelling for one meaning, so that later patterns are few
         PropagateLayout(channels_last_io),  # before fusing: transposes stand between what fuses

@@ -15,6 +15,7 @@ from edgec.legalize.profile import Constraint, Profile
 from edgec.legalize.upsample import DecomposeResizeNearest
 from edgec.ops import spec_of
 from edgec.passes.contract import RulePass
+from edgec.passes.fuse.gelu import FUSE_GELU
 
 XNNPACK_MAX_CONCATENATION = 5
 _SPLIT_RESULTS = 4
@@ -78,6 +79,7 @@ PROFILE = Profile(
     name="litert_xnnpack",
     library="LiteRT with XNNPACK",
     precisions=("float32", "float16", "dynamic", "int8", "int16x8"),
+    early_passes=(FUSE_GELU,),
     float_passes=(RulePass("legalize_for_xnnpack", (DecomposeGlobalAveragePool(), *_MOVES)),),
     # resizing waits for the final element type: which form is faster depends on the bytes of a pixel
     final_passes=(RulePass("legalize_for_xnnpack_final", (DecomposeResizeNearest(), *_MOVES)),),

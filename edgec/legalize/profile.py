@@ -1,6 +1,6 @@
 """A kernel-library profile: the passes that suit a model to the library, and what it must not contain.
 
-    float IR ─ float_passes ─▶ calibrate, quantize ─▶ final_passes ─▶ check_profile ─▶ emit
+    early_passes ─▶ float IR ─ float_passes ─▶ calibrate, quantize ─▶ final_passes ─▶ check_profile ─▶ emit
 
 A constraint is a function of a node. Its docstring is the rule, as errors and documentation show it; it
 returns None where the node obeys, else the actual state in a few words.
@@ -36,13 +36,15 @@ class Constraint:
 class Profile:
     """A kernel library. `library` is its name for people; `precisions` are those it has kernels for.
 
-    `float_passes` run on the float graph, before calibration sees it. `final_passes` run on the graph as it
-    will be emitted, float or quantized; they keep every value.
+    `early_passes` run on the front end's IR, for patterns that simplifying would hide. `float_passes` run on
+    the float graph, before calibration sees it. `final_passes` run on the graph as it will be emitted, float
+    or quantized; they keep every value.
     """
 
     name: str
     library: str
     precisions: tuple[str, ...]
+    early_passes: tuple[RulePass, ...]
     float_passes: tuple[RulePass, ...]
     final_passes: tuple[RulePass, ...]
     constraints: tuple[Constraint, ...]

@@ -90,6 +90,7 @@ PROFILE = Profile(
     name="tflm",
     library="TensorFlow Lite Micro",
     precisions=("float32", "int8", "int16x8"),
+    early_passes=(),  # no GELU kernel
     float_passes=(
         RulePass(
             "legalize_for_tflm",
