@@ -16,6 +16,7 @@ from edgec_runtime.backends import KERNELS, Backend, Interpreter, Source, load_b
 from edgec_runtime.delegate import DelegateState, delegate_state
 from edgec_runtime.errors import BackendError, ModelFileError, RuntimeInputError
 from edgec_runtime.flatbuffer_check import ModelFacts, read_model, read_model_file
+from edgec_runtime.native_log import muted_native_stderr
 from edgec_runtime.quantization import to_raw, to_real
 from edgec_runtime.tensors import TensorInfo, input_infos, output_infos
 
@@ -180,8 +181,9 @@ def _prepare(
     failures: list[str] = []
     for attempt in attempts:
         try:
-            interpreter = backend.create(source, threads, attempt)
-            interpreter.allocate_tensors()
+            with muted_native_stderr():
+                interpreter = backend.create(source, threads, attempt)
+                interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as error:
             failures.append(_one_line(error))
             continue
