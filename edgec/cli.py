@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -14,11 +15,14 @@ from edgec import __version__
 
 if TYPE_CHECKING:
     from edgec.compile import Compiled, Saved
+    from edgec.diagnostics import Diagnostic
     from edgec.ir import Model
     from edgec.options import CompileOptions
 
 EXIT_BAD_INPUT = 1
 EXIT_GATE = 3
+EXIT_INTERRUPTED = 130
+SHOW_TRACEBACK = "EDGEC_TRACEBACK"
 PRECISIONS = {
     "float32": "Keep float32 (the default).",
     "float16": "Store weights in half precision: half the size, float32 arithmetic.",
@@ -39,7 +43,7 @@ Exit codes: 0 good, 1 bad input, 2 usage, 3 compiled but a gate is not met.
 
 
 def _exits(command: Callable[..., None]) -> Callable[..., None]:
-    """Turn a CompileError into its diagnostics and exit code 1: never a traceback for bad input."""
+    """Turn exceptions into diagnostics and exit codes: never a traceback for bad input."""
 
     @wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
@@ -47,16 +51,45 @@ def _exits(command: Callable[..., None]) -> Callable[..., None]:
 
         try:
             command(*args, **kwargs)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
         except CompileError as error:
-            from edgec.terminal import print_diagnostics
-
-            print_diagnostics(error.diagnostics)
-            sys.exit(EXIT_BAD_INPUT)
+            _fail(error.diagnostics)
+        except MemoryError:
+            _fail([_out_of_memory()])
         except KeyboardInterrupt:
             click.echo("interrupted; nothing was written", err=True)
-            sys.exit(130)
+            sys.exit(EXIT_INTERRUPTED)
+        except Exception as error:
+            if os.environ.get(SHOW_TRACEBACK):
+                raise
+            _fail([_internal_error(error)])
 
     return run
+
+
+def _fail(diagnostics: Iterable[Diagnostic]) -> NoReturn:
+    from edgec.terminal import print_diagnostics
+
+    print_diagnostics(diagnostics)
+    sys.exit(EXIT_BAD_INPUT)
+
+
+def _out_of_memory() -> Diagnostic:
+    from edgec.diagnostics import Diagnostic
+
+    why = "A tensor of the model is larger than this machine can hold."
+    return Diagnostic(
+        "E0901", "edgec", "out of memory", why, "Check the model's shapes, or use a larger machine."
+    )
+
+
+def _internal_error(error: Exception) -> Diagnostic:
+    from edgec.diagnostics import Diagnostic
+
+    what = f"internal error: {type(error).__name__}: {error}"
+    next_step = f"Please report it with the model; {SHOW_TRACEBACK}=1 shows where it happened."
+    return Diagnostic("E0900", "edgec", what, "This is a fault of edgec, not of your model.", next_step)
 
 
 class _InputShape(click.ParamType[Any]):

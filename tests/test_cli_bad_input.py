@@ -31,6 +31,7 @@ def assert_refused(result: Result, folder: Path, *words: str) -> None:
         assert word in " ".join(result.output.split()), result.output
     assert len(result.output.splitlines()) <= ONE_SCREEN
     assert "Traceback" not in result.output
+    assert "E0900" not in result.output
     assert not [path for path in folder.rglob("*") if path.suffix in (".tflite", ".tmp")]
 
 
@@ -214,6 +215,7 @@ def test_damaged_files_never_crash(tmp_path: Path) -> None:
         result = compile_cli(path, "--no-verify", "-q", "-o", tmp_path / "out.tflite")
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
         assert result.exit_code in (0, 1), result.output
+        assert "E0900" not in result.output  # an internal error is our fault, not the file's
 
 
 def test_initializer_with_impossible_shape(tmp_path: Path) -> None:
@@ -231,3 +233,18 @@ def test_numpy_helper_is_the_reader() -> None:
     tensor.dims[0] = 1 << 40
     with pytest.raises((ValueError, TypeError)):
         numpy_helper.to_array(tensor)
+
+
+def test_internal_errors_are_owned_up_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bug of ours is one line that says so; the traceback appears only on request."""
+    from edgec import stages
+
+    def broken(*args: object) -> None:
+        raise RuntimeError("boom")
+
+    monkeypatch.setattr(stages, "emit", broken)
+    result = compile_cli(SAMPLE, "-o", tmp_path / "out.tflite")
+    assert result.exit_code == 1
+    assert "E0900 edgec: internal error: RuntimeError: boom" in result.output
+    monkeypatch.setenv("EDGEC_TRACEBACK", "1")
+    assert isinstance(compile_cli(SAMPLE, "-o", tmp_path / "out.tflite").exception, RuntimeError)
