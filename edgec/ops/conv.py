@@ -12,6 +12,7 @@ from math import prod
 import numpy as np
 
 from edgec.ir import DYNAMIC, Attributes, DType, Node, TensorType
+from edgec.ops.cases import ramp
 from edgec.ops.infer import constant, expect, int_list, required, window_output
 from edgec.ops.layout import CHANNELS_LAST
 from edgec.ops.spec import (
@@ -155,10 +156,6 @@ def _transpose_conv_macs(node: Node) -> int:
     return node.operand(2).type.size * prod(node.operand(1).shape[:3])
 
 
-def _ramp(*shape: int) -> np.ndarray:
-    return np.linspace(-1, 1, prod(shape), dtype=np.float32).reshape(shape)
-
-
 OPS = (
     OpSpec(
         name="conv_2d",
@@ -177,16 +174,16 @@ OPS = (
             xnnpack_when="constant weights and bias, of the activations' type or int8",
         ),
         cases=(
-            Case("valid", ((1, 5, 6, 3), _ramp(4, 3, 3, 3), _ramp(4))),
+            Case("valid", ((1, 5, 6, 3), ramp(4, 3, 3, 3), ramp(4))),
             Case(
                 "same_strided_relu6",
-                ((1, 5, 6, 3), _ramp(4, 3, 3, 3), _ramp(4)),
+                ((1, 5, 6, 3), ramp(4, 3, 3, 3), ramp(4)),
                 Conv2DAttributes(Padding.SAME, 2, 2, ActivationFunctionType.RELU6),
             ),
-            Case("grouped", ((1, 5, 6, 4), _ramp(6, 3, 3, 2), _ramp(6))),
+            Case("grouped", ((1, 5, 6, 4), ramp(6, 3, 3, 2), ramp(6))),
             Case(
                 "dilated",
-                ((1, 7, 7, 3), _ramp(4, 3, 3, 3), _ramp(4)),
+                ((1, 7, 7, 3), ramp(4, 3, 3, 3), ramp(4)),
                 Conv2DAttributes(dilation_w_factor=2, dilation_h_factor=2),
             ),
         ),
@@ -208,10 +205,10 @@ OPS = (
             xnnpack_when="constant weights of the activations' type",
         ),
         cases=(
-            Case("valid", ((1, 5, 6, 3), _ramp(1, 3, 3, 3), _ramp(3))),
+            Case("valid", ((1, 5, 6, 3), ramp(1, 3, 3, 3), ramp(3))),
             Case(
                 "multiplier",
-                ((1, 5, 6, 3), _ramp(1, 3, 3, 6), _ramp(6)),
+                ((1, 5, 6, 3), ramp(1, 3, 3, 6), ramp(6)),
                 DepthwiseConv2DAttributes(Padding.SAME, depth_multiplier=2),
             ),
         ),
@@ -235,7 +232,7 @@ OPS = (
         cases=(
             Case(
                 "valid_stride2",
-                (np.array([1, 9, 11, 2], np.int32), _ramp(2, 3, 3, 3), (1, 4, 5, 3), _ramp(2)),
+                (np.array([1, 9, 11, 2], np.int32), ramp(2, 3, 3, 3), (1, 4, 5, 3), ramp(2)),
                 TransposeConvAttributes(stride_w=2, stride_h=2),
             ),
         ),

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
-
-import numpy as np
 
 from edgec.ir import DYNAMIC, Attributes, DType, Node, TensorType
+from edgec.ops.cases import ramp
 from edgec.ops.infer import broadcast, expect, required
 from edgec.ops.layout import FIXED
 from edgec.ops.spec import (
@@ -99,10 +97,6 @@ def _batch_matmul_macs(node: Node) -> int:
     return node.result.type.size * node.operand(0).shape[-2 if options.adj_x else -1]
 
 
-def _ramp(*shape: int) -> np.ndarray:
-    return np.linspace(-1, 1, prod(shape), dtype=np.float32).reshape(shape)
-
-
 OPS = (
     OpSpec(
         name="fully_connected",
@@ -122,10 +116,10 @@ OPS = (
             xnnpack_when="constant weights",
         ),
         cases=(
-            Case("bias", ((2, 6), _ramp(4, 6), _ramp(4))),
+            Case("bias", ((2, 6), ramp(4, 6), ramp(4))),
             Case(
                 "keep_num_dims",
-                ((2, 3, 6), _ramp(4, 6), _ramp(4)),
+                ((2, 3, 6), ramp(4, 6), ramp(4)),
                 FullyConnectedAttributes(keep_num_dims=True),
             ),
         ),
