@@ -20,6 +20,7 @@ from edgec.passes.canonicalize.joins import (
     PackToReshape,
     SplitToSlice,
 )
+from edgec.passes.canonicalize.masks import AddMaskToSelect
 from edgec.passes.canonicalize.pads import AbsorbBroadcast, EliminateIdleRepeat, MergePads, ZeroPad
 from edgec.passes.canonicalize.products import EliminateConstantSelect, MatMulToFullyConnected
 from edgec.passes.canonicalize.reductions import ReductionToReshape
@@ -79,6 +80,7 @@ CANONICALIZE = RulePass(
         ReductionToReshape(),
         MatMulToFullyConnected(),
         EliminateConstantSelect(),
+        AddMaskToSelect(),
     ),
 )
 

@@ -10,6 +10,7 @@ from edgec.frontends.onnx.registry import lowers
 from edgec.ir import DType, Value
 from edgec.ops.elementwise import GeluAttributes, LeakyReluAttributes
 from edgec.ops.erf import build_erf
+from edgec.ops.infer import broadcast
 
 _UNARY = {"Sigmoid": "logistic", "Tanh": "tanh", "HardSwish": "hard_swish"}
 _CLIP_KERNELS: dict[tuple[float | None, float | None], str] = {
@@ -20,13 +21,13 @@ _CLIP_KERNELS: dict[tuple[float | None, float | None], str] = {
 _SELU_ALPHA, _SELU_GAMMA = 1.67326319217681884765625, 1.05070102214813232421875
 
 
-@lowers(*_UNARY)
+@lowers(*_UNARY, dynamic=True)
 def unary(ctx: LoweringContext) -> Value:
     """The kernel of the same function."""
     return ctx.build.op(_UNARY[ctx.op_type], [ctx.input(0)])
 
 
-@lowers("Relu")
+@lowers("Relu", dynamic=True)
 def relu(ctx: LoweringContext) -> Value:
     """max(x, 0): a kernel for floats, the maximum for integers."""
     return _positive_part(ctx, ctx.input(0))
@@ -38,7 +39,7 @@ def _positive_part(ctx: LoweringContext, x: Value) -> Value:
     return compute(ctx, "maximum", x, number(ctx, 0, x))
 
 
-@lowers("Clip")
+@lowers("Clip", dynamic=True)
 def clip(ctx: LoweringContext) -> Value:
     """min(max(x, low), high), by a relu kernel where the bounds are one's; infinite bounds are none."""
     x = ctx.input(0)
@@ -77,17 +78,17 @@ def _known_bound(bound: Value | None, absent: float) -> float | None:
     return None if bound.data is None else float(bound.data.reshape(-1)[0])
 
 
-@lowers("LeakyRelu")
+@lowers("LeakyRelu", dynamic=True)
 def leaky_relu(ctx: LoweringContext) -> Value:
     """The kernel of the same name."""
     return ctx.build.op("leaky_relu", [ctx.input(0)], LeakyReluAttributes(ctx.float("alpha", 0.01)))
 
 
-@lowers("PRelu")
+@lowers("PRelu", dynamic=True)
 def prelu(ctx: LoweringContext) -> Value:
     """x where x ≥ 0, else slope * x; one slope for all is a leaky relu, integers select."""
     x, slope = ctx.input(0), ctx.input(1)
-    if tuple(np.broadcast_shapes(x.shape, slope.shape)) != x.shape:
+    if broadcast((x.shape, slope.shape)) != x.shape:
         raise LoweringError(
             f"has a slope {list(slope.shape)} that does not broadcast to its input {list(x.shape)}",
             "The result has the input's shape.",
@@ -101,20 +102,20 @@ def prelu(ctx: LoweringContext) -> Value:
     return ctx.build.op("prelu", [x, slope])
 
 
-@lowers("Elu")
+@lowers("Elu", dynamic=True)
 def elu(ctx: LoweringContext) -> Value:
     """max(x, 0) + alpha (e^min(x, 0) - 1)."""
     return _scaled_elu(ctx, 1.0, ctx.float("alpha", 1.0))
 
 
-@lowers("Selu")
+@lowers("Selu", dynamic=True)
 def selu(ctx: LoweringContext) -> Value:
     """gamma max(x, 0) + gamma alpha (e^min(x, 0) - 1)."""
     gamma = ctx.float("gamma", _SELU_GAMMA)
     return _scaled_elu(ctx, gamma, gamma * ctx.float("alpha", _SELU_ALPHA))
 
 
-@lowers("Celu")
+@lowers("Celu", dynamic=True)
 def celu(ctx: LoweringContext) -> Value:
     """max(x, 0) + alpha (e^(min(x, 0) / alpha) - 1)."""
     alpha = ctx.float("alpha", 1.0)
@@ -140,7 +141,7 @@ def _times(ctx: LoweringContext, x: Value, factor: float) -> Value:
     return x if np.float32(factor) == 1 else ctx.build.op("mul", [x, number(ctx, factor, x)])
 
 
-@lowers("HardSigmoid")
+@lowers("HardSigmoid", dynamic=True)
 def hard_sigmoid(ctx: LoweringContext) -> Value:
     """min(max(alpha x + beta, 0), 1) = relu6(6 alpha x + 6 beta) / 6: relu6 fuses into the sum before it."""
     x, build = ctx.input(0), ctx.build
@@ -149,23 +150,39 @@ def hard_sigmoid(ctx: LoweringContext) -> Value:
     return build.op("mul", [build.op("relu6", [line]), number(ctx, 1 / 6, x)])
 
 
-@lowers("Softplus")
+@lowers("Softplus", dynamic=True)
 def softplus(ctx: LoweringContext) -> Value:
     """max(x, 0) + log(1 + e^-|x|): the exponential never overflows."""
     x, build = ctx.input(0), ctx.build
     decay = build.op("exp", [build.op("neg", [build.op("abs", [x])])])
-    tail = build.op("log", [build.op("add", [decay, number(ctx, 1.0, x)])])
-    return build.op("add", [build.op("relu", [x]), tail])
+    return build.op("add", [build.op("relu", [x]), _log_one_plus(ctx, decay)])
 
 
-@lowers("Softsign")
+_ATANH_TERMS = 7
+
+
+def _log_one_plus(ctx: LoweringContext, z: Value) -> Value:
+    """log(1 + z) = 2 atanh(s), s = z / (2 + z), for z in [0, 1]: 1 + z would lose the digits of small z.
+
+    s is at most 1/3, so the series s + s³/3 + s⁵/5 + … to seven terms has a relative error below 2e-8.
+    """
+    build = ctx.build
+    s = build.op("div", [z, build.op("add", [z, number(ctx, 2.0, z)])])
+    square = build.op("mul", [s, s])
+    series = number(ctx, 1 / (2 * _ATANH_TERMS - 1), z)
+    for term in range(_ATANH_TERMS - 2, -1, -1):
+        series = build.op("add", [build.op("mul", [series, square]), number(ctx, 1 / (2 * term + 1), z)])
+    return build.op("mul", [build.op("mul", [s, series]), number(ctx, 2.0, z)])
+
+
+@lowers("Softsign", dynamic=True)
 def softsign(ctx: LoweringContext) -> Value:
     """x / (1 + |x|)."""
     x, build = ctx.input(0), ctx.build
     return build.op("div", [x, build.op("add", [build.op("abs", [x]), number(ctx, 1.0, x)])])
 
 
-@lowers("ThresholdedRelu")
+@lowers("ThresholdedRelu", dynamic=True)
 def thresholded_relu(ctx: LoweringContext) -> Value:
     """x where x > alpha, else 0."""
     x, build = ctx.input(0), ctx.build
@@ -173,19 +190,19 @@ def thresholded_relu(ctx: LoweringContext) -> Value:
     return build.op("select_v2", [passes, x, number(ctx, 0.0, x)])
 
 
-@lowers("Gelu")
+@lowers("Gelu", dynamic=True)
 def gelu(ctx: LoweringContext) -> Value:
     """The kernel of the same name, in its exact form or its tanh approximation."""
     return ctx.build.op("gelu", [ctx.input(0)], GeluAttributes(ctx.string("approximate", "none") == "tanh"))
 
 
-@lowers("Erf")
+@lowers("Erf", dynamic=True)
 def erf(ctx: LoweringContext) -> Value:
     """A quotient of polynomials, see `edgec.ops.erf`."""
     return build_erf(ctx.build, ctx.input(0))
 
 
-@lowers("Mish")
+@lowers("Mish", dynamic=True)
 def mish(ctx: LoweringContext) -> Value:
     """x tanh(log(1 + e^x)) = x n / (n + 2) with n = e^x (e^x + 2); beyond x = 20 the quotient is 1."""
     x, build = ctx.input(0), ctx.build
@@ -195,7 +212,7 @@ def mish(ctx: LoweringContext) -> Value:
     return build.op("mul", [x, build.op("div", [n, build.op("add", [n, two])])])
 
 
-@lowers("Swish")
+@lowers("Swish", dynamic=True)
 def swish(ctx: LoweringContext) -> Value:
     """x · sigmoid(alpha x)."""
     x = ctx.input(0)
@@ -203,7 +220,7 @@ def swish(ctx: LoweringContext) -> Value:
     return ctx.build.op("mul", [x, gate])
 
 
-@lowers("Shrink")
+@lowers("Shrink", dynamic=True)
 def shrink(ctx: LoweringContext) -> Value:
     """x - bias above lambd, x + bias below -lambd, 0 between."""
     x, build = ctx.input(0), ctx.build

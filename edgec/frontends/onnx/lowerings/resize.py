@@ -188,6 +188,7 @@ def _coordinates(axis: _Axis, mode: str) -> Floats:
     if mode == "asymmetric":
         return x / scale
     if mode == "align_corners":
+        _refuse_ambiguous_length(axis)
         return x * np.float32(axis.size - 1) / np.float32(axis.output - 1)
     if mode == "tf_half_pixel_for_nn":
         return (x + half) / scale
@@ -271,6 +272,17 @@ def _nearest(build: Builder, x: Value, indices: dict[int, Ints]) -> Value:
         operand = build.constant(taken.astype(np.int32))
         x = build.op("gather", [x, operand], GatherAttributes(axis=axis))
     return x
+
+
+def _refuse_ambiguous_length(axis: _Axis) -> None:
+    """The specification divides by size · scale - 1, onnxruntime by its floor: a whole length is both."""
+    if abs(axis.scale * axis.size - axis.output) > axis.size * 2.0**-20:
+        length = f"{axis.size} pixels {axis.scale * axis.size:g} long"
+        raise LoweringError(
+            f"align_corners with scale {axis.scale:g} makes {length}",
+            "The specification and onnxruntime disagree on what that means.",
+            "Export with sizes in place of scales.",
+        )
 
 
 def _native_indices(size: int, output: int, align_corners: bool, half_pixel_centers: bool) -> Ints:
