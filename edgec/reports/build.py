@@ -62,21 +62,24 @@ def build_report(
     from edgec.memory.plan import plan_for
 
     graph, source = parts.ir.graph, parts.source
-    transposes = [node for node in graph if node.kind == "transpose"]
+    nodes = [node for item in parts.ir.graphs for node in item]
+    transposes = [node for node in nodes if node.kind == "transpose"]
+    is_planned = not parts.ir.subgraphs and all(value.type.is_static for value in _activations(parts.ir))
     return Report(
         tool=Tool("edgec", edgec.__version__),
-        source=Source(source.name, "onnx", source.sha256, source.size_bytes, source.opset),
+        source=Source(source.name, "onnx", source.sha256, source.size_bytes, source.declared_opset),
         artifact=Artifact(None, parts.sha256),
         target=parts.board.name,
         precision=parts.precision,
         inputs=_tensors(parts.ir.inputs, graph.inputs),
         outputs=_tensors(parts.ir.outputs, graph.outputs),
-        ops=dict(sorted(Counter(spec_of(node).emit.builtin for node in graph).items())),
+        ops=dict(sorted(Counter(spec_of(node).emit.builtin for node in nodes).items())),
         transposes=len(transposes),
         size_bytes=parts.size_bytes,
         parameters=_parameters(parts.ir),
-        macs=sum(spec_of(node).macs(node) for node in graph),
-        arena_bytes=plan_for(parts.board.profile, graph).total_bytes,
+        # what runs how often, and in which size, is known for static shapes without control flow only
+        macs=sum(spec_of(node).macs(node) for node in graph) if is_planned else None,
+        arena_bytes=plan_for(parts.board.profile, graph).total_bytes if is_planned else None,
         transpose_sites=tuple(TransposeSite(node.result.name, node.source) for node in transposes),
         partitions=_partitions(partitions, len(graph)),
         verification=verification,

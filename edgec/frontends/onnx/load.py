@@ -19,10 +19,14 @@ _SNIFF_BYTES = 256
 
 @dataclass(frozen=True)
 class Source:
-    """A loaded ONNX model with where it came from: a `path`, or `raw` bytes for models given in memory."""
+    """A loaded ONNX model with where it came from: a `path`, or `raw` bytes for models given in memory.
+
+    `opset` is that of `proto`; `declared_opset` is the file's own, which is lower for very old models.
+    """
 
     proto: onnx.ModelProto
     opset: int
+    declared_opset: int
     sha256: str
     size_bytes: int
     path: Path | None = None
@@ -107,7 +111,10 @@ def _looks_like(raw: bytes) -> str:
 def _checked(proto: onnx.ModelProto, raw: bytes, path: Path | None) -> Source:
     digest = hashlib.sha256(raw).hexdigest()
     kept = raw if path is None else None  # a large file would otherwise be held twice
-    source = Source(proto, _opset(proto, path), digest, len(raw), path, kept)
+    declared = _opset(proto, path)
+    if declared < MIN_OPSET:
+        proto = _upgraded(proto, declared, path)
+    source = Source(proto, max(declared, MIN_OPSET), declared, digest, len(raw), path, kept)
     if not proto.graph.node and not proto.graph.output:
         raise CompileError(
             Diagnostic(
@@ -144,17 +151,52 @@ def _opset(proto: onnx.ModelProto, path: Path | None) -> int:
                 "Upgrade the onnx package, or export with a lower opset_version.",
             )
         )
-    if opset < MIN_OPSET:
+    return opset
+
+
+def _upgraded(proto: onnx.ModelProto, opset: int, path: Path | None) -> onnx.ModelProto:
+    """Return a model of before opset 7 in opset 7: operators of that time broadcast in other words."""
+    from onnx import version_converter
+
+    try:
+        _spread_slopes(proto)
+        return version_converter.convert_version(proto, MIN_OPSET)
+    except Exception as error:  # the converter raises RuntimeError and its own, with only Exception in common
         raise CompileError(
             Diagnostic(
                 "E0105",
-                where,
-                f"the model uses opset {opset}, older than {MIN_OPSET}",
-                "Operators of that time lack attributes that are needed to read them right.",
-                f"Convert it with onnx.version_converter.convert_version(model, {MIN_OPSET}) or later.",
+                path.name if path is not None else "model",
+                f"the model uses opset {opset}, and it cannot be brought to opset {MIN_OPSET}",
+                " ".join(str(error).split())[:200],
+                "Export the model again with a newer opset_version.",
             )
-        )
-    return opset
+        ) from None
+
+
+def _spread_slopes(proto: onnx.ModelProto) -> None:
+    """Give slopes of PRelu the axes they broadcast along: before opset 7, [C] meant one slope a channel.
+
+    onnx's version converter leaves them, and in opset 7 [C] broadcasts along the last axis.
+    """
+    from onnx import shape_inference
+
+    graph = shape_inference.infer_shapes(proto).graph
+    ranks = {
+        info.name: len(info.type.tensor_type.shape.dim)
+        for info in (*graph.input, *graph.value_info)
+        if info.type.tensor_type.HasField("shape")
+    }
+    initializers = {tensor.name: tensor for tensor in proto.graph.initializer}
+    declared = {info.name: info for info in proto.graph.input}
+    for node in proto.graph.node:
+        slope = initializers.get(node.input[1]) if node.op_type == "PRelu" else None
+        if slope is None or len(slope.dims) != 1 or slope.dims[0] == 1:
+            continue
+        ones = [1] * (ranks.get(node.input[0], 2) - 2)
+        slope.dims.extend(ones)
+        if slope.name in declared:
+            for _ in ones:
+                declared[slope.name].type.tensor_type.shape.dim.add(dim_value=1)
 
 
 def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
