@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from edgec.ir import DType, TensorType, Value
+from edgec.kernels import KernelSet
 from edgec.ops import Builder
 from edgec.passes.canonicalize import CANONICALIZE
 from edgec.passes.canonicalize.masks import AddMaskToSelect
@@ -39,3 +40,37 @@ def test_finite_masks_stay_sums() -> None:
         return build.op("add", [x, select])
 
     assert reasons(AddMaskToSelect(), body, (3, 4), CONDITION) == ["no operand selects between 0 and -inf"]
+
+
+@pytest.mark.parametrize("kernels", list(KernelSet))
+def test_constant_masks_become_a_minimum(kernels: KernelSet) -> None:
+    """Causal masks are constants: 0 and -inf, or another bias and -inf; all kernels give -inf there."""
+    mask = np.array([[0, -np.inf, -np.inf], [0.5, 0, -np.inf]], np.float32)
+
+    def body(build: Builder, x: Value) -> Value:
+        return build.op("add", [x, build.constant(mask)])
+
+    model = CANONICALIZE.run(make_model(body, (2, 3))).model
+    assert kinds(model) == ["add", "minimum"]
+    x = np.arange(6, dtype=np.float32).reshape(2, 3)
+    (result,) = run(model, [x], kernels)
+    np.testing.assert_array_equal(result, x + mask)
+
+
+def test_plain_causal_mask_is_one_node() -> None:
+    mask = np.array([[0, -np.inf], [0, 0]], np.float32)
+    model = make_model(lambda build, x: build.op("add", [x, build.constant(mask)]), (2, 2))
+    assert kinds(CANONICALIZE.run(model).model) == ["minimum"]
+
+
+def test_a_bound_sinks_below_another_mask() -> None:
+    """Causal constant plus run-time bias: the second sum must not clamp the -inf of the first."""
+    mask = np.array([[0, -np.inf], [0, 0]], np.float32)
+
+    def body(build: Builder, x: Value, bias: Value) -> Value:
+        return build.op("add", [x, build.op("add", [bias, build.constant(mask)])])
+
+    model = CANONICALIZE.run(make_model(body, (2, 2), (2, 2))).model
+    assert kinds(model) == ["add", "minimum"]
+    x, bias = np.ones((2, 2), np.float32), np.full((2, 2), 3, np.float32)
+    np.testing.assert_array_equal(run(model, [x, bias])[0], x + bias + mask)

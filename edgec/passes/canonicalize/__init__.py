@@ -20,7 +20,7 @@ from edgec.passes.canonicalize.joins import (
     PackToReshape,
     SplitToSlice,
 )
-from edgec.passes.canonicalize.masks import AddMaskToSelect
+from edgec.passes.canonicalize.masks import AddMaskToMinimum, AddMaskToSelect, SinkBoundBelowSum
 from edgec.passes.canonicalize.pads import AbsorbBroadcast, EliminateIdleRepeat, MergePads, ZeroPad
 from edgec.passes.canonicalize.products import EliminateConstantSelect, MatMulToFullyConnected
 from edgec.passes.canonicalize.reductions import ReductionToReshape
@@ -81,6 +81,8 @@ CANONICALIZE = RulePass(
         MatMulToFullyConnected(),
         EliminateConstantSelect(),
         AddMaskToSelect(),
+        AddMaskToMinimum(),
+        SinkBoundBelowSum(),
     ),
 )
 
