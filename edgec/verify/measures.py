@@ -32,8 +32,8 @@ class OutputStatistics:
         """Add one sample; shapes must be equal."""
         reference, result = source.astype(np.float64).reshape(-1), ours.astype(np.float64).reshape(-1)
         equal = (reference == result) | (np.isnan(reference) & np.isnan(result))
-        error = np.where(equal, 0.0, np.abs(result - np.where(equal, result, reference)))
-        error = np.where(np.isnan(error), np.inf, error)
+        error = np.zeros(reference.shape)
+        error[~equal] = np.nan_to_num(np.abs(result[~equal] - reference[~equal]), nan=np.inf, posinf=np.inf)
         finite = np.isfinite(reference) & np.isfinite(result)
         self.max_abs_error = max(self.max_abs_error, float(error.max(initial=0.0)))
         self.max_rel_error = max(self.max_rel_error, _max_relative(error, reference))

@@ -41,7 +41,8 @@ def verify(
         ]
         results = runner.run(feeds)
         for index, (port, value) in enumerate(zip(model.outputs, model.graph.outputs, strict=True)):
-            statistics[index].update(expected[index], from_device(results[index], port, value))
+            ours = from_device(results[index], port, value, real=expected[index].dtype.kind == "f")
+            statistics[index].update(expected[index], ours)
         count += 1
         progress(count)
     checks = tuple(item.check(tolerance) for item in statistics)
@@ -49,23 +50,36 @@ def verify(
 
 
 def to_device(array: Array, port: Port, value: Value) -> Array:
-    """Return a source-layout real array as the compiled model's input: permuted, then quantized."""
+    """Return a source-layout array as the compiled model's input: permuted; real numbers are quantized.
+
+    Integers of a source that is quantized itself already are what the device reads; uint8 and int8 stand 128
+    apart.
+    """
     if port.permutation is not None:
         array = array.transpose(port.permutation)
     quantization = value.type.quantization
-    if quantization is None:
-        return array.astype(value.dtype.numpy, copy=False)
+    if quantization is None or array.dtype.kind != "f":
+        return _shifted(array, value.dtype.numpy)
     limits = np.iinfo(value.dtype.value)
     steps = np.rint(array.astype(np.float32) / np.float32(quantization.scale[0]))
     return np.clip(steps + quantization.zero_point[0], limits.min, limits.max).astype(value.dtype.numpy)
 
 
-def from_device(array: Array, port: Port, value: Value) -> Array:
-    """Return a compiled model's output as a real array in the source's axes."""
+def from_device(array: Array, port: Port, value: Value, *, real: bool = True) -> Array:
+    """Return a compiled model's output in the source's axes, as real numbers where the source has such."""
     quantization = value.type.quantization
-    if quantization is not None:
+    if quantization is not None and real:
         shifted = array.astype(np.float32) - np.float32(quantization.zero_point[0])
         array = shifted * np.float32(quantization.scale[0])
+    elif quantization is not None:
+        array = _shifted(array, port.dtype.numpy)
     if port.permutation is not None:
         array = array.transpose(np.argsort(port.permutation))
     return array
+
+
+def _shifted(array: Array, dtype: np.dtype[np.generic]) -> Array:
+    """Return integers in another type of the same width with the same meaning; other arrays are cast."""
+    if {array.dtype.name, dtype.name} == {"int8", "uint8"}:
+        return (array.astype(np.int16) + (128 if dtype.name == "uint8" else -128)).astype(dtype)
+    return array.astype(dtype, copy=False)
