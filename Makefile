@@ -6,11 +6,14 @@ STAMP := $(VENV)/.set-up
 RUNTIME := $(if $(wildcard runtime/pyproject.toml),-e ./runtime)
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+EXAMPLES ?= 2000
+SEED ?=
+CONFORMANCE_ARGS ?=
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: help setup demo test lint types bench golden-update docs docs-check clean
+.PHONY: help setup demo test lint types bench fuzz conformance golden-update docs docs-check clean
 
 help: ## list the targets (default)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -39,6 +42,13 @@ types: setup ## pyright
 
 bench: setup ## compile time and memory; BENCH_ARGS="--model PATH --calibration PATH" for other models
 	@$(BIN)/python tools/bench_compile.py $(BENCH_ARGS)
+
+conformance: setup ## the ONNX backend tests, per operator; CONFORMANCE_ARGS="--only Resize -v" for some
+	@$(BIN)/python tools/conformance.py $(CONFORMANCE_ARGS)
+
+fuzz: setup ## random models against onnxruntime; EXAMPLES=5000 SEED=1 for more and other ones
+	@$(BIN)/python -m tools.fuzz --examples $(EXAMPLES) $(if $(SEED),--seed $(SEED))
+	@$(BIN)/python -m tools.fuzz --kind int8 --examples $(EXAMPLES) $(if $(SEED),--seed $(SEED))
 
 golden-update: setup ## rewrite the golden files from what the code does now; review the diff
 	@$(BIN)/python -m pytest -n auto --golden-update $(PYTEST_ARGS)

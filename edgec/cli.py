@@ -105,6 +105,19 @@ class _InputShape(click.ParamType[Any]):
             self.fail(f"'{value}' is not of the form NAME=1,3,224,224", param, ctx)
 
 
+class _DynamicShape(click.ParamType[Any]):
+    """`NAME=batch,3,224,224`: what is no number stays open until the model runs."""
+
+    name = "[NAME=]DIMS"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        name, _, dims = str(value).rpartition("=")
+        items = [item.strip() for item in dims.split(",")]
+        if not all(items):
+            self.fail(f"'{value}' is not of the form NAME=batch,3,224,224", param, ctx)
+        return name, [int(item) if item.lstrip("-").isdigit() else item for item in items]
+
+
 class _Numbers(click.ParamType[Any]):
     """Comma-separated numbers."""
 
@@ -165,6 +178,13 @@ def main() -> None:
     type=_InputShape(),
     multiple=True,
     help="Pin symbolic dimensions (the batch is 1 unless said otherwise).",
+)
+@click.option(
+    "--dynamic-shape",
+    "dynamic_shapes",
+    type=_DynamicShape(),
+    multiple=True,
+    help="Leave dimensions open: NAME=batch,3,224,224; names and ? stay dynamic, numbers pin.",
 )
 @click.option("--input-type", type=_IO_TYPES, help="Element type of inputs. Default with --int8: int8.")
 @click.option("--output-type", type=_IO_TYPES, help="Element type of outputs. Default with --int8: int8.")
@@ -227,6 +247,7 @@ def _options(choices: dict[str, Any]) -> CompileOptions:
         observer=choices["calibrator"],
         preprocess=_preprocess(choices),
         input_shapes=dict(choices["input_shapes"]),
+        dynamic_shapes=dict(choices["dynamic_shapes"]),
         verify=not choices["no_verify"],
         on_pass=_dump_ir(choices["dump_ir"]),
         **{name: choices[name] for name in names},

@@ -34,6 +34,7 @@ class CompileOptions:
     observer: str = "minmax"
     io_layout: IoLayout = "channels-last"
     input_shapes: Mapping[str, Sequence[int]] = field(default_factory=dict[str, Sequence[int]])
+    dynamic_shapes: Mapping[str, Sequence[int | str]] = field(default_factory=dict[str, Sequence[int | str]])
     input_type: IoType | None = None
     output_type: IoType | None = None
     prune: float | None = None
@@ -58,8 +59,26 @@ class CompileOptions:
             problems.append(
                 Diagnostic("E0603", "prune", what, "It is the share of weights to remove: 0 < x < 1.")
             )
+        problems += self._dynamic_shape_problems()
         if problems:
             raise CompileError(problems)
+
+    def _dynamic_shape_problems(self) -> list[Diagnostic]:
+        twice = sorted(set(self.dynamic_shapes) & set(self.input_shapes))
+        problems = [
+            Diagnostic(
+                "E0604", "dynamic_shapes", f"input '{name}' has an input shape, too", next_step="Give one."
+            )
+            for name in twice
+        ]
+        if self.dynamic_shapes and self.precision == "int8":
+            what = "int8 needs fixed shapes"
+            why = "Calibration runs the model in one shape, and int8 kernels plan for it."
+            problems.append(Diagnostic("E0604", "dynamic_shapes", what, why, "Use --input-shape."))
+        if self.dynamic_shapes and self.calibration is not None:
+            what = "samples need fixed shapes"
+            problems.append(Diagnostic("E0604", "dynamic_shapes", what, next_step="Leave --calibration out."))
+        return problems
 
     def reproducible(self) -> dict[str, str | bool | float]:
         """Return the options that a manifest keeps: those that change the artifact's bytes."""
@@ -81,6 +100,8 @@ class CompileOptions:
             kept["prune"] = self.prune
         for name, shape in self.input_shapes.items():
             kept[f"input_shape {name}".strip()] = ",".join(map(str, shape))
+        for name, dims in self.dynamic_shapes.items():
+            kept[f"dynamic_shape {name}".strip()] = ",".join(map(str, dims))
         return kept
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from edgec.diagnostics import Diagnostic
 from edgec.ir import Model
 from edgec.legalize.profile import Profile
 from edgec.ops.verify_ir import verify_ir
+from edgec.passes.absorb_quantization import AbsorbQuantization
 from edgec.passes.canonicalize import CANONICALIZE, FOLD_UNIT_TRANSPOSES
 from edgec.passes.contract import Pass, RulePass
 from edgec.passes.eliminate_dead import EliminateDead
@@ -19,8 +21,16 @@ from edgec.passes.share_constants import ShareConstants
 OnPass = Callable[[str, Model], None]
 
 
-def float_pipeline(profile: Profile, *, channels_last_io: bool) -> list[Pass]:
-    """Return the passes from the front end's IR to the float IR that calibration runs."""
+def float_pipeline(
+    profile: Profile,
+    *,
+    channels_last_io: bool,
+    report: Callable[[Diagnostic], None] = lambda diagnostic: None,
+) -> list[Pass]:
+    """Return the passes from the front end's IR to the float IR that calibration runs.
+
+    A source that is quantized already becomes integer IR here; `report` hears what has to stay float.
+    """
     return [
         EliminateDead(),  # before folding: do not compute what nobody reads
         *profile.early_passes,
@@ -33,6 +43,7 @@ def float_pipeline(profile: Profile, *, channels_last_io: bool) -> list[Pass]:
         *profile.float_passes,  # the kernel library's own forms; may open new patterns
         CANONICALIZE,
         FoldConstants(),  # weights that fusing and legalizing made
+        AbsorbQuantization(report),  # behind all float rules: they know nothing of integer tensors
         ShareConstants(),  # last, because rules make constants without looking for an equal one
         SeparateOutputs(),
         EliminateDead(),

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgec.calibrate.data import InputSpec, SampleSet, find_default_samples, random_samples
 from edgec.calibrate.data import open_samples as open_sample_source
-from edgec.diagnostics import CompileError, Diagnostic, Diagnostics
+from edgec.diagnostics import CompileError, Diagnostic, Diagnostics, Severity
 from edgec.emit import Flatbuffer
 from edgec.emit import emit as emit_flatbuffer
 from edgec.frontends.onnx import Source, import_onnx, load_onnx
-from edgec.ir import Array, DType, Model
+from edgec.ir import DYNAMIC, Array, DType, Model
 from edgec.kernels import KernelError, Partitions, Runner
 from edgec.legalize.profile import Profile, check_profile, find_profile
 from edgec.options import RANDOM_CALIBRATION, RANDOM_SAMPLES, CompileOptions
 from edgec.pipeline import final_pipeline, float_pipeline, int8_pipeline, run_passes
 from edgec.progress import Stopwatch
 from edgec.prune.magnitude import PruneMagnitude
-from edgec.reports.build import ReportParts, build_report, describe_int8
+from edgec.quantize.problems import FLOAT_ISLAND
+from edgec.reports.build import ReportParts, build_report, describe_given, describe_int8
 from edgec.reports.manifest import Manifest, manifest_of
 from edgec.reports.model import Pruning, Quantization, Report, Verification
 from edgec.targets import Target, load_target
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 VERIFY_RANDOM_SAMPLES = 2
 VERIFY_CALIBRATION_SAMPLES = 8
+DYNAMIC_SIZES = ((2, 64), (3, 96))
+"""What dynamic dimensions are when a model is verified: the first axis, and all others."""
 
 
 @dataclass(frozen=True)
@@ -76,11 +79,13 @@ def import_and_optimize(job: Job, source: Source, profile: Profile) -> Model:
     """Lower the source to IR and run the float pipeline."""
     options = job.options
     with job.clock.stage("import"):
-        ir = import_onnx(source, options.input_shapes, job.diagnostics)
+        shapes = {**options.input_shapes, **options.dynamic_shapes}
+        ir = import_onnx(source, shapes, job.diagnostics)
         if options.on_pass is not None:
             options.on_pass("import", ir)
     with job.clock.stage("optimize"):
-        passes = float_pipeline(profile, channels_last_io=options.io_layout == "channels-last")
+        channels_last = options.io_layout == "channels-last"
+        passes = float_pipeline(profile, channels_last_io=channels_last, report=job.diagnostics.add)
         return run_passes(ir, passes, verify_each=options.verify_each, on_pass=options.on_pass)
 
 
@@ -92,10 +97,14 @@ def prune(job: Job, ir: Model, board: Target) -> tuple[Model, Pruning | None]:
         return PruneMagnitude(job.options.prune).run_with_report(ir, board)
 
 
-def open_samples(job: Job, ir: Model) -> SampleSet | None:
-    """Open the calibration set: the user's, `./calibration_data` for int8, or none."""
+def source_inputs(ir: Model) -> list[InputSpec]:
+    """Return what the source model takes; quantizing may give the compiled model other element types."""
+    return [InputSpec(p.name, p.shape, p.dtype.numpy, p.source_layout) for p in ir.inputs]
+
+
+def open_samples(job: Job, ir: Model, inputs: list[InputSpec]) -> SampleSet | None:
+    """Open the calibration set: the user's, `./calibration_data` where int8 needs ranges, or none."""
     options = job.options
-    inputs = [InputSpec(p.name, p.shape, p.dtype.numpy, p.source_layout) for p in ir.inputs]
     samples: SampleSet | None = None
     if options.calibration == RANDOM_CALIBRATION:
         samples = random_samples(inputs, options.calibration_limit or RANDOM_SAMPLES)
@@ -103,7 +112,7 @@ def open_samples(job: Job, ir: Model) -> SampleSet | None:
         samples = open_sample_source(
             options.calibration, inputs, preprocess=options.preprocess, limit=options.calibration_limit
         )
-    elif options.precision == "int8":
+    elif options.precision == "int8" and not _brings_its_own_scales(ir):
         samples = _default_samples(job, inputs)
     if samples is not None:
         job.diagnostics.extend(samples.notes)
@@ -136,6 +145,8 @@ def quantize(
     """Bring the float IR to the precision asked for."""
     from edgec.quantize import quantize_dynamic, quantize_float16
 
+    if _brings_its_own_scales(ir):
+        return _keep_scales(job, ir)
     match job.options.precision:
         case "int8":
             return _quantize_int8(job, ir, _required(samples), profile)
@@ -175,6 +186,27 @@ def _quantize_int8(job: Job, ir: Model, samples: SampleSet, profile: Profile) ->
     return quantized, describe_int8(quantized, ranges, samples)
 
 
+def _brings_its_own_scales(ir: Model) -> bool:
+    """Whether the source was quantized already, so that its scales are part of the contract."""
+    return any(value.type.quantization is not None for node in ir.graph for value in node.results)
+
+
+def _keep_scales(job: Job, ir: Model) -> tuple[Model, Quantization]:
+    """Keep a quantized source as it is; only what stands at the border of the graph changes its type."""
+    from edgec.passes.absorb_quantization import is_integer_only
+    from edgec.passes.quantized_interface import QuantizeInterface
+
+    options = job.options
+    if is_integer_only(ir.graph):
+        input_type, output_type = DType(options.input_type or "int8"), DType(options.output_type or "int8")
+        with job.clock.stage("quantize"):
+            ir = QuantizeInterface(input_type, output_type).run(ir).model
+    elif options.precision == "int8" and not options.float_islands:
+        islands = [item for item in job.diagnostics if item.code == FLOAT_ISLAND]
+        raise CompileError(replace(item, severity=Severity.ERROR) for item in islands)
+    return ir, describe_given(ir)
+
+
 def _required(samples: SampleSet | None) -> SampleSet:
     if samples is None:
         raise AssertionError("int8 always has samples: open_samples refuses to go on without")
@@ -198,18 +230,23 @@ def emit(job: Job, ir: Model) -> Flatbuffer:
         return emit_flatbuffer(ir)
 
 
-def verify(job: Job, source: Source, ir: Model, flatbuffer: Flatbuffer, samples: SampleSet | None) -> Checked:
+def verify(
+    job: Job,
+    source: Source,
+    ir: Model,
+    flatbuffer: Flatbuffer,
+    inputs: list[InputSpec],
+    samples: SampleSet | None,
+) -> Checked:
     """Run the emitted model and compare it with the source; without --verify nothing is run."""
     if not job.options.verify:
         return Checked(None, None)
     from edgec.verify.run import FLOAT_TOLERANCE, NO_TOLERANCE, verify
     from edgec.verify.source import OnnxRuntimeSource
 
-    inputs = [InputSpec(p.name, p.shape, p.dtype.numpy) for p in ir.inputs]
     chosen, described, total = _verification_samples(inputs, samples)
-    tolerance = (
-        FLOAT_TOLERANCE if job.options.precision == "float32" and not job.options.prune else NO_TOLERANCE
-    )
+    exact = job.options.precision == "float32" and not job.options.prune and not _brings_its_own_scales(ir)
+    tolerance = FLOAT_TOLERANCE if exact else NO_TOLERANCE
     with job.clock.stage("verify", total):
         try:
             runner = Runner(flatbuffer.to_bytes(), threads=job.options.threads)
@@ -226,6 +263,8 @@ def _verification_samples(
     inputs: list[InputSpec], samples: SampleSet | None
 ) -> tuple[Iterator[Mapping[str, Array]], str, int]:
     """Return what to verify on: samples spread over the calibration set, else random numbers."""
+    if any(DYNAMIC in item.shape for item in inputs):
+        return _samples_in_two_sizes(inputs)
     if samples is None or not len(samples):
         drawn = random_samples(inputs, VERIFY_RANDOM_SAMPLES)
         return iter(drawn), f"{VERIFY_RANDOM_SAMPLES} random samples, normal(0, 1), seed 0", len(drawn)
@@ -234,6 +273,20 @@ def _verification_samples(
     wanted = {int(index * step) for index in range(count)}
     chosen = (sample for index, sample in enumerate(samples) if index in wanted)
     return chosen, f"{count} of {len(samples)} calibration samples", count
+
+
+def _samples_in_two_sizes(inputs: list[InputSpec]) -> tuple[Iterator[Mapping[str, Array]], str, int]:
+    """Return random numbers for inputs with dynamic dimensions, of two sizes: the model must follow."""
+    drawn: list[Mapping[str, Array]] = []
+    for batch, size in DYNAMIC_SIZES:
+        fixed = [replace(item, shape=_with_sizes(item.shape, batch, size)) for item in inputs]
+        drawn += random_samples(fixed, 1)
+    sizes = " and ".join(f"batch {batch}, others {size}" for batch, size in DYNAMIC_SIZES)
+    return iter(drawn), f"random samples, normal(0, 1), seed 0; dynamic dimensions: {sizes}", len(drawn)
+
+
+def _with_sizes(shape: tuple[int, ...], batch: int, size: int) -> tuple[int, ...]:
+    return tuple((size if axis else batch) if dim == DYNAMIC else dim for axis, dim in enumerate(shape))
 
 
 def _kernel_failure(message: str) -> Diagnostic:

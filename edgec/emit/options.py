@@ -28,6 +28,8 @@ def option_table(node: Node) -> object | None:
         return None
     table = getattr(schema(), f"{name}T")()
     for item in fields(node.attributes):
+        if item.metadata.get("emitted") is False:  # what only inference needs
+            continue
         setattr(table, _camel_case(item.name), _option_value(getattr(node.attributes, item.name)))
     return table
 

@@ -199,6 +199,11 @@ class Graph:
         self._names.add(name)
         return name
 
+    def rename(self, value: Value, name: str) -> None:
+        """Give a value a name and reserve it; whoever bears it must take another."""
+        self._names.add(name)
+        value.name = name
+
     def add_input(self, name: str, type: TensorType) -> Value:
         """Append a graph input."""
         value = Value(self.unique_name(name), type)

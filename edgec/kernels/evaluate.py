@@ -34,7 +34,7 @@ def fold_nodes(graph: Graph, nodes: Sequence[Node]) -> None:
         if result.is_graph_output or any(user not in inside for user in result.users)
     ]
     for value, data in zip(wanted, evaluate(nodes, wanted), strict=True):
-        graph.replace_uses(value, Value(value.name, value.type, data))
+        graph.replace_uses(value, Value(value.name, value.type.with_shape(data.shape), data))
     for node in reversed(nodes):
         graph.remove(node)
 
@@ -68,4 +68,7 @@ def _run(nodes: Sequence[Node], wanted: Sequence[Value], known: dict[Value, Arra
     graph.set_outputs([copies[value] for value in wanted])
     runner = Runner(emit(Model(graph)).to_bytes(), kernels=KernelSet.BUILTIN)
     arrays = runner.run([])
-    return [array.reshape(value.shape) for array, value in zip(arrays, wanted, strict=True)]
+    return [
+        array.reshape(value.shape) if value.type.is_static else array
+        for array, value in zip(arrays, wanted, strict=True)
+    ]

@@ -64,25 +64,55 @@ class Runner:
                     experimental_op_resolver_type=resolver,
                     num_threads=threads,
                 )
-                self._interpreter.allocate_tensors()
+                details = self._interpreter.get_input_details()
+                # A file says 1 for a dynamic dimension, which may be too small for a kernel: wait for inputs.
+                self._allocated = all(-1 not in detail["shape_signature"] for detail in details)
+                if self._allocated:
+                    self._interpreter.allocate_tensors()
             except (ValueError, RuntimeError) as error:
                 raise KernelError(f"{error} {log()}".strip()) from error
         self._inputs = self._interpreter.get_input_details()
         self._outputs = self._interpreter.get_output_details()
 
     def run(self, inputs: Sequence[Array]) -> list[Array]:
-        """Run once; arrays must have the tensors' own dtypes and shapes. KernelError if a kernel fails."""
+        """Run once; arrays must have the tensors' own dtypes and ranks. KernelError if a kernel fails.
+
+        Where a dimension is dynamic, the arrays say what it is this time.
+        """
         return [np.array(view) for view in self.output_views(inputs)]
 
     def output_views(self, inputs: Sequence[Array]) -> list[Array]:
         """Like `run`, but return views that the next run overwrites: no copies."""
-        for detail, array in zip(self._inputs, inputs, strict=True):
-            self._interpreter.set_tensor(detail["index"], np.asarray(array, order="C"))
         try:
+            self._resize(inputs)
+            for detail, array in zip(self._inputs, inputs, strict=True):
+                self._interpreter.set_tensor(detail["index"], np.asarray(array, order="C"))
             self._interpreter.invoke()
         except (ValueError, RuntimeError) as error:
             raise KernelError(str(error)) from error
-        return [self._interpreter.tensor(detail["index"])() for detail in self._outputs]
+        return [self._view(position) for position in range(len(self._outputs))]
+
+    def _resize(self, inputs: Sequence[Array]) -> None:
+        """Give dynamic inputs the shapes of their arrays; strict: what the model fixes stays fixed."""
+        changed = not self._allocated
+        for detail, array in zip(self._inputs, inputs, strict=True):
+            if -1 in detail["shape_signature"] and tuple(detail["shape"]) != array.shape:
+                self._interpreter.resize_tensor_input(detail["index"], array.shape, strict=True)
+                changed = True
+        if changed:
+            self._interpreter.allocate_tensors()
+            self._allocated = True
+            self._inputs = self._interpreter.get_input_details()
+
+    def _view(self, position: int) -> Array:
+        index = self._outputs[position]["index"]
+        try:
+            return self._interpreter.tensor(index)()
+        except ValueError:  # an empty tensor has no memory to look at
+            detail = self._interpreter.get_output_details()[position]
+            if 0 not in detail["shape"]:
+                raise
+            return np.empty(tuple(detail["shape"]), detail["dtype"])
 
     def partitions(self) -> Partitions:
         """Say how the delegate split the graph (see `_delegated`)."""

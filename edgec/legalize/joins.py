@@ -127,7 +127,7 @@ class DecomposeBroadcast:
         x, result = node.operand(0), node.result
         if x.dtype is not DType.FLOAT32:
             return no_match(f"a product by one is exact for float32, not for {x.dtype}")
-        if not x.type.is_static or result.type.rank > XNNPACK_MAX_RANK:
+        if not x.type.is_static or not result.type.is_static or result.type.rank > XNNPACK_MAX_RANK:
             return no_match("the shape is dynamic or of rank above 6")
         if x.is_constant:
             return no_match("the operand is a constant")

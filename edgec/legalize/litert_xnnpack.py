@@ -12,6 +12,7 @@ from edgec.legalize.joins import DecomposeBroadcast, DecomposeConcatenation, Dec
 from edgec.legalize.moves import XNNPACK_MAX_RANK
 from edgec.legalize.pooling import DecomposeGlobalAveragePool, DecomposePadV2
 from edgec.legalize.profile import Constraint, Profile
+from edgec.legalize.shared_memory import CopyBeforeReshape
 from edgec.legalize.upsample import DecomposeResizeNearest
 from edgec.ops import spec_of
 from edgec.passes.contract import RulePass
@@ -82,7 +83,10 @@ PROFILE = Profile(
     early_passes=(FUSE_GELU,),
     float_passes=(RulePass("legalize_for_xnnpack", (DecomposeGlobalAveragePool(), *_MOVES)),),
     # resizing waits for the final element type: which form is faster depends on the bytes of a pixel
-    final_passes=(RulePass("legalize_for_xnnpack_final", (DecomposeResizeNearest(), *_MOVES)),),
+    # and copies that keep memory apart have to outlive canonicalizing
+    final_passes=(
+        RulePass("legalize_for_xnnpack_final", (DecomposeResizeNearest(), *_MOVES, CopyBeforeReshape())),
+    ),
     constraints=(
         Constraint("E0410", has_kernel, "Cast to a type that the kernel takes in the source model."),
         Constraint("E0411", registers_version, "Update ai-edge-litert, or change this node's type or rank."),

@@ -299,7 +299,7 @@ _ARITHMETIC = (
 _COMPARISONS = (
     _binary(
         "equal",
-        by_dtype(int8=2, bool=3, int16=4),
+        by_dtype(int8=2, bool=3, int16=5),
         infer=comparison,
         options="EqualOptions",
         support=support("f32 f16 i8 u8 i16 i32 i64 bool", tflm="f32 i8 i32 i64 bool", max_version=5),
@@ -420,7 +420,7 @@ _MATH = (
     _unary(
         "abs",
         options="AbsOptions",
-        version=by_dtype(int8=2, int16=3, int32=4),
+        version=by_dtype(int8=2, int16=3, int32=5),
         support=support("f32 i8 i16 i32", xnnpack="f32 f16", tflm="f32 i8 i16", max_version=5),
         non_negative=NonNegative.ALWAYS,
     ),
@@ -552,7 +552,7 @@ _CAST = OpSpec(
     layout=ELEMENTWISE,
     quant=_FLOAT_ONLY,
     emit=Emit("CAST", "CastOptions"),
-    support=support("f32 f16 i8 u8 i16 i32 u32 i64 bool", tflm="f32 i8 i16 i32 bool", max_version=9),
+    support=support("f32 f16 f64 i8 u8 i16 u16 i32 u32 i64 bool", tflm="f32 i8 i16 i32 bool", max_version=9),
     cases=(
         Case(
             "float_to_int",

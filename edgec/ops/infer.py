@@ -50,6 +50,45 @@ def broadcast(shapes: Sequence[Shape]) -> Shape:
     return tuple(result)
 
 
+def vector(operands: Operands, index: int, length: int | None = None) -> list[int] | None:
+    """Return an operand of whole numbers where it is a constant, None where it is computed at run time.
+
+    InferenceError where its shape is not `[length]` (any known length for None).
+    """
+    value = required(operands, index)
+    if value.type.rank != 1 or DYNAMIC in value.shape or (length is not None and value.shape[0] != length):
+        raise InferenceError(f"operand {index} is {value.type}, not a vector of {length or 'known length'}")
+    return None if value.data is None else int_list(value.data)
+
+
+def agree(*dims: int) -> bool:
+    """Whether dimensions can be equal: the known ones are."""
+    return len(set(dims) - {DYNAMIC}) <= 1
+
+
+def refined(*dims: int) -> int:
+    """Return the size that dimensions which agree have, DYNAMIC where none is known."""
+    return max(dims)
+
+
+def fits(type: TensorType, wanted: TensorType) -> bool:
+    """Whether a tensor of one type may stand for another: equal but for dimensions `wanted` leaves open."""
+    return (
+        type.dtype is wanted.dtype
+        and type.rank == wanted.rank
+        and all(w in (d, DYNAMIC) for d, w in zip(type.shape, wanted.shape, strict=True))
+    )
+
+
+def common_type(types: Sequence[TensorType]) -> TensorType:
+    """Return the type that all fit, open where they differ; InferenceError where rank or dtype differ."""
+    first = types[0]
+    if any(type.dtype is not first.dtype or type.rank != first.rank for type in types):
+        raise InferenceError(f"{' and '.join(map(str, types))} differ in more than the size of dimensions")
+    dims = zip(*(type.shape for type in types), strict=True)
+    return TensorType(tuple(d[0] if len(set(d)) == 1 else DYNAMIC for d in dims), first.dtype)
+
+
 def normalized_axis(axis: int, rank: int) -> int:
     """Return a non-negative axis; InferenceError where it is out of range."""
     if not -rank <= axis < rank:
@@ -88,9 +127,13 @@ def binary(operands: Operands, attributes: Attributes) -> tuple[TensorType, ...]
 def same_shape(operands: Operands, attributes: Attributes) -> tuple[TensorType, ...]:
     """Two operands of one type, for kernels that do not broadcast."""
     left, right = required(operands, 0), required(operands, 1)
-    if left.type != right.type:
+    if (
+        left.dtype is not right.dtype
+        or left.type.rank != right.type.rank
+        or not all(map(agree, left.shape, right.shape))
+    ):
         raise InferenceError(f"operands are {left.type} and {right.type}; the kernel does not broadcast")
-    return (TensorType(left.shape, left.dtype),)
+    return (TensorType(tuple(map(refined, left.shape, right.shape)), left.dtype),)
 
 
 def comparison(operands: Operands, attributes: Attributes) -> tuple[TensorType, ...]:

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
 from edgec.ir import DYNAMIC, Array, Attributes, Node, TensorType
-from edgec.ops.infer import broadcast, constant, expect, int_list, normalized_axis, required
+from edgec.ops.infer import (
+    agree,
+    broadcast,
+    constant,
+    expect,
+    int_list,
+    normalized_axis,
+    refined,
+    required,
+    vector,
+)
 from edgec.ops.layout import (
     FIXED,
     GATHER,
@@ -38,7 +49,7 @@ from edgec.ops.versions import beyond_rank_4, by_dtype
 
 @dataclass(frozen=True, slots=True)
 class ReshapeAttributes(Attributes):
-    """Settings of reshape; operand 1 holds the same shape."""
+    """Settings of reshape; operand 1 holds the same shape, with DYNAMIC dimensions filled in at run time."""
 
     new_shape: tuple[int, ...] = ()
 
@@ -101,11 +112,25 @@ class PackAttributes(Attributes):
     axis: int = 0
 
 
+TO_THE_END = -1
+"""A size of a slice."""
+
+
 def _infer_reshape(operands: Operands, attributes: Attributes) -> tuple[TensorType, ...]:
     x = required(operands, 0)
-    shape = tuple(int_list(constant(operands, 1)))
-    if x.type.is_static and DYNAMIC not in shape and TensorType(shape).size != x.type.size:
-        raise InferenceError(f"{x.shape} cannot become {shape}")
+    wanted = vector(operands, 1)
+    if wanted is None:
+        hint = expect(attributes, ReshapeAttributes).new_shape
+        rank = required(operands, 1).shape[0]
+        return (TensorType(hint if len(hint) == rank else (DYNAMIC,) * rank, x.dtype),)
+    known = prod(dim for dim in wanted if dim != DYNAMIC)
+    if wanted.count(DYNAMIC) > 1 or min(wanted, default=0) < DYNAMIC:
+        raise InferenceError(f"{wanted} leaves more than one dimension open")
+    if not x.type.is_static:
+        return (TensorType(tuple(wanted), x.dtype),)
+    shape = tuple(x.type.size // max(known, 1) if dim == DYNAMIC else dim for dim in wanted)
+    if prod(shape) != x.type.size:
+        raise InferenceError(f"{x.shape} cannot become {tuple(wanted)}")
     return (TensorType(shape, x.dtype),)
 
 
@@ -123,33 +148,48 @@ def _infer_concatenation(operands: Operands, attributes: Attributes) -> tuple[Te
         raise InferenceError("nothing to concatenate")
     first = values[0]
     axis = normalized_axis(expect(attributes, ConcatenationAttributes).axis, first.type.rank)
+    shape = list(first.shape)
+    shape[axis] = 0
     for value in values:
-        rest = value.shape[:axis] + value.shape[axis + 1 :]
-        if value.dtype is not first.dtype or rest != first.shape[:axis] + first.shape[axis + 1 :]:
+        others = [index for index in range(first.type.rank) if index != axis]
+        if (
+            value.dtype is not first.dtype
+            or value.type.rank != first.type.rank
+            or not all(agree(value.shape[index], shape[index]) for index in others)
+        ):
             raise InferenceError(f"{value.type} does not fit {first.type} along axis {axis}")
-    total = sum(value.shape[axis] for value in values)
-    return (TensorType((*first.shape[:axis], total, *first.shape[axis + 1 :]), first.dtype),)
+        for index in others:
+            shape[index] = refined(shape[index], value.shape[index])
+        shape[axis] = (
+            DYNAMIC if DYNAMIC in (shape[axis], value.shape[axis]) else shape[axis] + value.shape[axis]
+        )
+    return (TensorType(tuple(shape), first.dtype),)
 
 
 def _infer_split(operands: Operands, attributes: Attributes) -> tuple[TensorType, ...]:
     count = expect(attributes, SplitAttributes).num_splits
     x = required(operands, 1)
     axis = normalized_axis(int_list(constant(operands, 0))[0], x.type.rank)
-    if count < 1 or x.shape[axis] % count:
-        raise InferenceError(f"{x.shape[axis]} does not divide into {count} parts")
-    shape = (*x.shape[:axis], x.shape[axis] // count, *x.shape[axis + 1 :])
+    whole = x.shape[axis]
+    if count < 1 or (whole != DYNAMIC and whole % count):
+        raise InferenceError(f"{whole} does not divide into {count} parts")
+    shape = (*x.shape[:axis], DYNAMIC if whole == DYNAMIC else whole // count, *x.shape[axis + 1 :])
     return (TensorType(shape, x.dtype),) * count
 
 
 def _infer_slice(operands: Operands, attributes: Attributes) -> tuple[TensorType, ...]:
     x = required(operands, 0)
-    begin, size = int_list(constant(operands, 1)), int_list(constant(operands, 2))
-    if len(begin) != x.type.rank or len(size) != x.type.rank:
-        raise InferenceError(f"begin {begin} and size {size} do not fit {x.shape}")
+    begin, size = vector(operands, 1, x.type.rank), vector(operands, 2, x.type.rank)
+    if size is None:
+        return (TensorType((DYNAMIC,) * x.type.rank, x.dtype),)
+    if begin is None:  # the kernel checks at run time that the box lies inside
+        return (TensorType(tuple(DYNAMIC if s == TO_THE_END else s for s in size), x.dtype),)
+    shape: list[int] = []
     for dim, b, s in zip(x.shape, begin, size, strict=True):
-        if b < 0 or s < 0 or b + s > dim:
+        if b < 0 or s < TO_THE_END or b + s > dim != DYNAMIC:
             raise InferenceError(f"begin {begin} with size {size} leaves {x.shape}")
-    return (TensorType(tuple(size), x.dtype),)
+        shape.append(s if s != TO_THE_END else DYNAMIC if dim == DYNAMIC else dim - b)
+    return (TensorType(tuple(shape), x.dtype),)
 
 
 def strided_ranges(node_operands: Operands, attributes: Attributes) -> list[range]:
@@ -163,7 +203,7 @@ def strided_ranges(node_operands: Operands, attributes: Attributes) -> list[rang
             raise InferenceError("a stride is 0")
         start = None if options.begin_mask >> axis & 1 else b
         stop = None if options.end_mask >> axis & 1 else e
-        ranges.append(range(*slice(start, stop, s).indices(dim)))
+        ranges.append(range(*slice(start, stop, s).indices(max(dim, 0))))
     return ranges
 
 
@@ -172,18 +212,30 @@ def _infer_strided_slice(operands: Operands, attributes: Attributes) -> tuple[Te
     options = expect(attributes, StridedSliceAttributes)
     if options.ellipsis_mask or options.new_axis_mask:
         raise InferenceError("ellipsis and new-axis masks are not used here")
-    ranges = strided_ranges(operands, attributes)
-    shape = [len(r) for axis, r in enumerate(ranges) if not options.shrink_axis_mask >> axis & 1]
+    vectors = [vector(operands, index, x.type.rank) for index in (1, 2, 3)]
+    if None in vectors:
+        whole = options.begin_mask & options.end_mask if vectors[2] == [1] * x.type.rank else 0
+        dims = [dim if whole >> axis & 1 else DYNAMIC for axis, dim in enumerate(x.shape)]
+    else:
+        ranges = strided_ranges(operands, attributes)
+        dims = [DYNAMIC if dim == DYNAMIC else len(r) for dim, r in zip(x.shape, ranges, strict=True)]
+    shape = [dim for axis, dim in enumerate(dims) if not options.shrink_axis_mask >> axis & 1]
     return (TensorType(tuple(shape), x.dtype),)
 
 
 def _infer_pad(operands: Operands, attributes: Attributes) -> tuple[TensorType, ...]:
     x = required(operands, 0)
+    paddings = required(operands, 1).data
+    if paddings is None and required(operands, 1).shape == (x.type.rank, 2):
+        return (TensorType((DYNAMIC,) * x.type.rank, x.dtype),)
     paddings = constant(operands, 1)
     if paddings.shape != (x.type.rank, 2) or paddings.min(initial=0) < 0:
         raise InferenceError(f"paddings {paddings.tolist()} do not fit {x.shape}")
-    shape = tuple(dim + int(lo) + int(hi) for dim, (lo, hi) in zip(x.shape, paddings, strict=True))
-    return (TensorType(shape, x.dtype),)
+    shape = [
+        DYNAMIC if dim == DYNAMIC else dim + int(lo) + int(hi)
+        for dim, (lo, hi) in zip(x.shape, paddings, strict=True)
+    ]
+    return (TensorType(tuple(shape), x.dtype),)
 
 
 def _infer_gather(operands: Operands, attributes: Attributes) -> tuple[TensorType, ...]:
@@ -210,7 +262,7 @@ def _infer_reverse_sequence(operands: Operands, attributes: Attributes) -> tuple
     x, lengths = required(operands, 0), required(operands, 1)
     time = normalized_axis(options.seq_dim, x.type.rank)
     batch = normalized_axis(options.batch_dim, x.type.rank)
-    if time == batch or lengths.shape != (x.shape[batch],):
+    if time == batch or lengths.type.rank != 1 or not agree(lengths.shape[0], x.shape[batch]):
         raise InferenceError(f"lengths {lengths.shape} do not fit axis {batch} of {x.shape}")
     return (TensorType(x.shape, x.dtype),)
 
@@ -218,24 +270,32 @@ def _infer_reverse_sequence(operands: Operands, attributes: Attributes) -> tuple
 def _infer_pack(operands: Operands, attributes: Attributes) -> tuple[TensorType, ...]:
     options = expect(attributes, PackAttributes)
     values = [required(operands, index) for index in range(len(operands))]
-    if not values or any(value.type != values[0].type for value in values):
+    first = values[0].type if values else None
+    if first is None or any(v.dtype is not first.dtype or v.type.rank != first.rank for v in values):
         raise InferenceError("operands differ in type")
+    dims = list(zip(*(value.shape for value in values), strict=True))
+    if not all(agree(*sizes) for sizes in dims):
+        raise InferenceError("operands differ in shape")
     axis = normalized_axis(options.axis, values[0].type.rank + 1)
-    shape = values[0].shape
+    shape = tuple(refined(*sizes) for sizes in dims)
     return (TensorType((*shape[:axis], len(values), *shape[axis:]), values[0].dtype),)
 
 
 def _infer_tile(operands: Operands, attributes: Attributes) -> tuple[TensorType, ...]:
     x = required(operands, 0)
-    multiples = int_list(constant(operands, 1))
-    if len(multiples) != x.type.rank:
-        raise InferenceError(f"multiples {multiples} do not fit {x.shape}")
-    return (TensorType(tuple(d * m for d, m in zip(x.shape, multiples, strict=True)), x.dtype),)
+    multiples = vector(operands, 1, x.type.rank)
+    if multiples is None:
+        return (TensorType((DYNAMIC,) * x.type.rank, x.dtype),)
+    shape = (DYNAMIC if d == DYNAMIC else d * m for d, m in zip(x.shape, multiples, strict=True))
+    return (TensorType(tuple(shape), x.dtype),)
 
 
 def _infer_broadcast_to(operands: Operands, attributes: Attributes) -> tuple[TensorType, ...]:
     x = required(operands, 0)
-    shape = tuple(int_list(constant(operands, 1)))
+    wanted = vector(operands, 1)
+    if wanted is None:
+        return (TensorType((DYNAMIC,) * required(operands, 1).shape[0], x.dtype),)
+    shape = tuple(wanted)
     if broadcast((x.shape, shape)) != shape:
         raise InferenceError(f"{x.shape} does not broadcast to {shape}")
     return (TensorType(shape, x.dtype),)
@@ -260,7 +320,8 @@ def _fold(compute: Callable[[Node, list[Array]], Array | list[Array]]) -> Callab
 
 def _fold_slice(node: Node, arrays: list[Array]) -> Array:
     begin, size = int_list(arrays[1]), int_list(arrays[2])
-    return arrays[0][tuple(slice(b, b + s) for b, s in zip(begin, size, strict=True))]
+    ends = (None if s == TO_THE_END else b + s for b, s in zip(begin, size, strict=True))
+    return arrays[0][tuple(slice(b, e) for b, e in zip(begin, ends, strict=True))]
 
 
 def _fold_strided_slice(node: Node, arrays: list[Array]) -> Array:

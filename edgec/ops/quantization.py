@@ -1,8 +1,15 @@
-"""The two bridges between float and integer: quantize (also int → int requantize) and dequantize."""
+"""The two bridges between float and integer: quantize (also int → int requantize) and dequantize.
+
+In a file the parameters stand on the integer tensor alone. A source that is quantized already gives them to
+the operator; until the integer tensors have types of their own, they stay with the node (`GridAttributes`),
+where no rewrite of a neighbour loses them.
+"""
 
 from __future__ import annotations
 
-from edgec.ir import Attributes, DType, Node, TensorType
+from dataclasses import dataclass
+
+from edgec.ir import Attributes, DType, Node, Quantization, TensorType
 from edgec.ops.infer import required
 from edgec.ops.layout import ELEMENTWISE
 from edgec.ops.spec import (
@@ -15,7 +22,17 @@ from edgec.ops.spec import (
 from edgec.ops.versions import by_dtype
 
 
+@dataclass(frozen=True, slots=True)
+class GridAttributes(Attributes):
+    """The integer side of a bridge: element type and parameters, as its source model gives them."""
+
+    dtype: DType
+    quantization: Quantization
+
+
 def _infer_quantize(operands: Operands, attributes: Attributes) -> tuple[TensorType, ...]:
+    if isinstance(attributes, GridAttributes):
+        return (TensorType(required(operands, 0).shape, attributes.dtype, attributes.quantization),)
     return (TensorType(required(operands, 0).shape, DType.INT8),)
 
 
@@ -46,7 +63,7 @@ OPS = (
         infer=_infer_quantize,
         layout=ELEMENTWISE,
         quant=_BRIDGE,
-        emit=Emit("QUANTIZE", "QuantizeOptions", _quantize_version),
+        emit=Emit("QUANTIZE", version=_quantize_version),
         support=support("f32 i8 u8 i16 i32", xnnpack="f32 f16 i8 u8", tflm="f32 i8 i16 i32", max_version=6),
     ),
     OpSpec(
@@ -55,7 +72,7 @@ OPS = (
         infer=_infer_dequantize,
         layout=ELEMENTWISE,
         quant=_BRIDGE,
-        emit=Emit("DEQUANTIZE", "DequantizeOptions", _dequantize_version),
+        emit=Emit("DEQUANTIZE", version=_dequantize_version),
         support=support("f16 i8 u8 i16", xnnpack="i8 u8", tflm="i8 i16", max_version=9),
     ),
 )

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgec.ir import Attributes, DType, TensorType
-from edgec.ops.infer import constant, expect, int_list, normalized_axis, required
+from edgec.ir import DYNAMIC, Attributes, DType, TensorType
+from edgec.ops.infer import constant, expect, int_list, normalized_axis, required, vector
 from edgec.ops.layout import FIXED, REDUCE, axis_operand
 from edgec.ops.spec import (
     FREE,
@@ -58,6 +58,10 @@ class CumsumAttributes(Attributes):
 def _infer_reduce(operands: Operands, attributes: Attributes) -> tuple[TensorType, ...]:
     keep = expect(attributes, ReducerAttributes).keep_dims
     x = required(operands, 0)
+    if required(operands, 1).data is None:
+        dropped = 0 if keep else required(operands, 1).shape[0]
+        vector(operands, 1)
+        return (TensorType((DYNAMIC,) * (x.type.rank - dropped), x.dtype),)
     axes = {normalized_axis(axis, x.type.rank) for axis in int_list(constant(operands, 1))}
     shape = [1 if axis in axes else dim for axis, dim in enumerate(x.shape) if keep or axis not in axes]
     return (TensorType(tuple(shape), x.dtype),)
@@ -74,14 +78,17 @@ def _infer_arg(operands: Operands, attributes: Attributes) -> tuple[TensorType, 
 
 def _infer_cumsum(operands: Operands, attributes: Attributes) -> tuple[TensorType, ...]:
     x = required(operands, 0)
-    normalized_axis(int_list(constant(operands, 1))[0], x.type.rank)
+    axis = required(operands, 1)
+    if axis.data is not None:
+        normalized_axis(int_list(axis.data)[0], x.type.rank)
     return (TensorType(x.shape, x.dtype),)
 
 
 def _infer_topk(operands: Operands, attributes: Attributes) -> tuple[TensorType, ...]:
     x = required(operands, 0)
-    k = int_list(constant(operands, 1))[0]
-    if not 0 <= k <= x.shape[-1]:
+    known = required(operands, 1).data
+    k = DYNAMIC if known is None else int(known.reshape(()))
+    if (known is not None and k < 0) or k > x.shape[-1] != DYNAMIC:
         raise InferenceError(f"k {k} is out of range for {x.shape[-1]} elements")
     shape = (*x.shape[:-1], k)
     return (TensorType(shape, x.dtype), TensorType(shape, DType.INT32))

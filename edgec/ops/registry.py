@@ -14,7 +14,10 @@ from edgec.ops.spec import OpSpec
 def all_ops() -> MappingProxyType[str, OpSpec]:
     """Return every known op by kind."""
     from edgec.ops import (
+        bits,
+        control,
         conv,
+        detection,
         elementwise,
         matmul,
         movement,
@@ -23,9 +26,26 @@ def all_ops() -> MappingProxyType[str, OpSpec]:
         quantization,
         reduce,
         resize,
+        scatter,
+        sizes,
     )
 
-    families = (conv, matmul, pool, resize, elementwise, normalization, reduce, movement, quantization)
+    families = (
+        conv,
+        matmul,
+        pool,
+        resize,
+        elementwise,
+        normalization,
+        reduce,
+        movement,
+        quantization,
+        control,
+        bits,
+        detection,
+        scatter,
+        sizes,
+    )
     return MappingProxyType(_index(spec for family in families for spec in family.OPS))
 
 

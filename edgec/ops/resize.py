@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgec.ir import Attributes, Node, TensorType
-from edgec.ops.infer import constant, expect, int_list, required
+from edgec.ir import DYNAMIC, Attributes, Node, TensorType
+from edgec.ops.infer import expect, required, vector
 from edgec.ops.layout import CHANNELS_LAST
 from edgec.ops.spec import (
     BLENDING,
@@ -55,8 +55,8 @@ class SpaceToDepthAttributes(Attributes):
 
 def _infer_resize(operands: Operands, attributes: Attributes) -> tuple[TensorType, ...]:
     x = required(operands, 0)
-    size = int_list(constant(operands, 1))
-    if x.type.rank != 4 or len(size) != 2 or min(size) < 1:
+    size = vector(operands, 1, 2) or [DYNAMIC, DYNAMIC]
+    if x.type.rank != 4 or (required(operands, 1).data is not None and min(size) < 1):
         raise InferenceError(f"input {x.shape} cannot be resized to {size}")
     return (TensorType((x.shape[0], size[0], size[1], x.shape[3]), x.dtype),)
 
@@ -64,17 +64,19 @@ def _infer_resize(operands: Operands, attributes: Attributes) -> tuple[TensorTyp
 def _infer_depth_to_space(operands: Operands, attributes: Attributes) -> tuple[TensorType, ...]:
     block = expect(attributes, DepthToSpaceAttributes).block_size
     n, h, w, c = required(operands, 0).shape
-    if block < 1 or c % (block * block):
+    if block < 1 or c == DYNAMIC or c % (block * block):
         raise InferenceError(f"{c} channels do not divide into blocks of {block}x{block}")
-    return (TensorType((n, h * block, w * block, c // block**2), required(operands, 0).dtype),)
+    height, width = (DYNAMIC if size == DYNAMIC else size * block for size in (h, w))
+    return (TensorType((n, height, width, c // block**2), required(operands, 0).dtype),)
 
 
 def _infer_space_to_depth(operands: Operands, attributes: Attributes) -> tuple[TensorType, ...]:
     block = expect(attributes, SpaceToDepthAttributes).block_size
     n, h, w, c = required(operands, 0).shape
-    if block < 1 or h % block or w % block:
+    if block < 1 or c == DYNAMIC or any(size != DYNAMIC and size % block for size in (h, w)):
         raise InferenceError(f"{h}x{w} does not divide into blocks of {block}x{block}")
-    return (TensorType((n, h // block, w // block, c * block**2), required(operands, 0).dtype),)
+    height, width = (DYNAMIC if size == DYNAMIC else size // block for size in (h, w))
+    return (TensorType((n, height, width, c * block**2), required(operands, 0).dtype),)
 
 
 def _bilinear_version(node: Node) -> int:

@@ -143,12 +143,15 @@ def unsupported(reason: str) -> Quant:
 _SHORT = {
     "f32": DType.FLOAT32,
     "f16": DType.FLOAT16,
+    "f64": DType.FLOAT64,
     "i8": DType.INT8,
     "u8": DType.UINT8,
     "i16": DType.INT16,
+    "u16": DType.UINT16,
     "i32": DType.INT32,
     "u32": DType.UINT32,
     "i64": DType.INT64,
+    "u64": DType.UINT64,
     "bool": DType.BOOL,
 }
 

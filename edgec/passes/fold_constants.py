@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from edgec.ir import Graph, Model, Node
 from edgec.kernels import fold_nodes
+from edgec.ops.control import called_graphs
 from edgec.passes.contract import PassResult
 
 MAX_GROWTH_BYTES = 1 << 20
@@ -37,7 +38,7 @@ def _foldable(graph: Graph) -> list[Node]:
     for node in graph:
         operands = [value for value in node.operands if value is not None]
         known = all(value.is_constant or value.producer in found for value in operands)
-        if known and operands and not _is_storage(node) and not _explodes(node):
+        if known and operands and not called_graphs(node) and not _is_storage(node) and not _explodes(node):
             found[node] = None
     return list(found)
 

@@ -17,10 +17,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from math import prod
 
 import numpy as np
 
-from edgec.ir import Graph, ImageLayout, Model, Node, Value
+from edgec.ir import DYNAMIC, Graph, ImageLayout, Model, Node, Value
 from edgec.ops import Builder, Permutation, spec_of
 from edgec.ops.infer import int_list
 from edgec.ops.layout import (
@@ -49,13 +50,19 @@ class PropagateLayout:
     name: str = "propagate_layout"
 
     def run(self, model: Model) -> PassResult:
-        """Try each 4-D input in both layouts and keep what transposes least."""
+        """Try each 4-D input in both layouts and keep what transposes least; inner graphs keep their own."""
+        inner = [_with_fixed_ports(graph) for graph in model.subgraphs]
+        changed = any(new is not old for new, old in zip(inner, model.subgraphs, strict=True))
+        model.subgraphs = inner
+        return PassResult(model, self._run_main(model) or changed)
+
+    def _run_main(self, model: Model) -> bool:
         model.inputs = [
             replace(port, source_layout=layout)
             for port, layout in zip(model.inputs, _input_layouts(model.graph), strict=True)
         ]
         if not any(node.kind == "transpose" for node in model.graph):
-            return PassResult(model, False)
+            return False
         ports = model.inputs
         chosen: list[Permutation | None] = [port.permutation for port in ports]
         best = self._rebuild(model, chosen)
@@ -73,7 +80,7 @@ class PropagateLayout:
             replace(port, permutation=p if p is not None else port.permutation)
             for port, p in zip(model.outputs, best.output_permutations, strict=True)
         ]
-        return PassResult(model, True)
+        return True
 
     def _rebuild(self, model: Model, inputs: Sequence[Permutation | None]) -> _Rebuilt:
         fresh = [p if p != port.permutation else None for p, port in zip(inputs, model.inputs, strict=True)]
@@ -198,9 +205,9 @@ class _Rebuild:
         if value.type.rank != len(permutation):
             permutation = _aligned(permutation, value.type.rank)
         step = held.step_to(permutation)
-        if step in held.root.forms or not value.type.is_static:
+        if step in held.root.forms:
             return 0
-        return value.type.size if moves_data(held.root.value.shape, step) else 0
+        return _elements(value) if moves_data(held.root.value.shape, step) else 0
 
     def _deliver(self, value: Value, permutation: Permutation, who: str) -> Value:
         """Return `value` stored under `permutation`, with a transpose or reshape in front if needed."""
@@ -223,9 +230,9 @@ class _Rebuild:
         shape = permuted(x.shape, step)
         build = Builder(self.new, source=f"{FORCED_BY} {who}")
         name = f"{x.name}/{'_'.join(map(str, step))}"
-        if not moves_data(x.shape, step):
+        if x.type.is_static and not moves_data(x.shape, step):
             return build.reshape(x, shape, name)
-        self.cost += x.type.size
+        self.cost += _elements(x)
         return build.transpose(x, step, name)
 
     def _deliver_broadcast(self, value: Value, permutation: Permutation, who: str) -> Value:
@@ -247,6 +254,18 @@ class _Rebuild:
 
     def _keep(self, old: Value, new: Value, permutation: Permutation) -> None:
         self.stored[old] = _Stored(_Root(new), permutation)
+
+
+def _elements(value: Value) -> int:
+    """Return the number of elements; unknown dimensions count once."""
+    return prod(1 if dim == DYNAMIC else dim for dim in value.shape)
+
+
+def _with_fixed_ports(graph: Graph) -> Graph:
+    """Return an inner graph rebuilt; its inputs and outputs are other nodes' operands, so they stay."""
+    if not any(node.kind == "transpose" for node in graph):
+        return graph
+    return _Rebuild(graph).run([None] * len(graph.inputs), [False] * len(graph.outputs)).graph
 
 
 def _who(node: Node) -> str:

@@ -16,6 +16,7 @@ MULTIPLIER = "E0435"
 PARAMETERS = "E0436"
 FLOAT_INSIDE = "E0437"
 SLOW_RATIO = "W0441"  # runs, but outside XNNPACK
+FLOAT_ISLAND = "W0442"  # a node of a quantized source model that has no int8 form
 
 
 def fault(code: str, where: str, what: str, why: str = "") -> Diagnostic:

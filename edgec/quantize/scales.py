@@ -97,6 +97,7 @@ class _Solver:
         self._values = _quantized_values(graph, roles)
         self._parent: dict[Value, Value] = {value: value for value in self._values}
         self._groups: dict[Value, _Group] = {}
+        self._beside_constants: set[Node] = set()
 
     def solve(self) -> Scales:
         self._refuse_missing_ranges()
@@ -106,7 +107,7 @@ class _Solver:
         for node in linked:
             self._link(node)
         for node in linked:
-            if joins(node, self._roles[node]):
+            if joins(node, self._roles[node]) or node in self._beside_constants:
                 self._join(node)
         return Scales({value: self._group(value) for value in self._values})
 
@@ -140,6 +141,8 @@ class _Solver:
         if not activations:  # a table that only data picks from: any of its values may come out
             for table in operands:
                 self._group(results[0]).cover((float(table.constant().min()), float(table.constant().max())))
+        elif len(activations) < len(operands) and self._group(activations[0]).fixed is not None:
+            self._beside_constants.add(node)  # constants may saturate in the scale that a kernel prescribes
         elif not joins(node, self._roles[node]):
             self._unite(results[0], activations[0])
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 import edgec
 from edgec.diagnostics import Diagnostic
 from edgec.ir import Model, Port, Value
@@ -98,13 +100,35 @@ def describe_int8(ir: Model, ranges: Ranges, samples: SampleSet) -> Quantization
         for value in _activations(ir)
         if (q := value.type.quantization) is not None and value.name in ranges
     ]
+    return Quantization("int8, per-axis weights", calibration, tuple(tensors), _float_ops(ir))
+
+
+def describe_given(ir: Model) -> Quantization:
+    """Return what the report says of a source that was quantized already: its numbers, what stays float."""
+    tensors = [
+        TensorRange(value.name, str(value.dtype), *_represented(value), q.scale[0], q.zero_point[0])
+        for value in _activations(ir)
+        if (q := value.type.quantization) is not None and not q.per_axis
+    ]
+    return Quantization("the source model's own scales", None, tuple(tensors), _float_ops(ir))
+
+
+def _represented(value: Value) -> tuple[float, float]:
+    """Return the smallest and the largest real number that a quantized tensor holds."""
+    quantization = value.type.quantization
+    assert quantization is not None
+    limits = np.iinfo(value.dtype.value)
+    scale, zero_point = quantization.scale[0], quantization.zero_point[0]
+    return (limits.min - zero_point) * scale, (limits.max - zero_point) * scale
+
+
+def _float_ops(ir: Model) -> tuple[FloatOp, ...]:
     bridges = ("quantize", "dequantize")
-    floats = [
+    return tuple(
         FloatOp(node.results[0].name, node.kind, spec_of(node).quant.reason or "its neighbours are float")
         for node in ir.graph
         if node.kind not in bridges and node.results[0].dtype.is_float
-    ]
-    return Quantization("int8, per-axis weights", calibration, tuple(tensors), tuple(floats))
+    )
 
 
 def _activations(ir: Model) -> list[Value]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edgec.emit import emit
-from edgec.ir import Graph, Model, TensorType
+from edgec.ir import DYNAMIC, Graph, Model, TensorType
 from edgec.kernels import KernelError, KernelSet, Runner, evaluate
 from edgec.kernels.native_log import captured_stderr
 from edgec.ops import Builder
@@ -64,3 +64,16 @@ def test_evaluate_uses_the_kernel() -> None:
     node = build.node("cast", [x], CastAttributes(DType.FLOAT32, DType.INT32))
     (result,) = evaluate([node], node.results)
     assert result.tolist() == [-1, 2, 2**31 - 1]
+
+
+def test_dynamic_inputs_take_the_shape_of_their_arrays() -> None:
+    """What the file leaves open follows the arrays, back and forth; what it fixes does not."""
+    graph = Graph()
+    x = graph.add_input("x", TensorType((DYNAMIC, 3)))
+    graph.set_outputs([Builder(graph).op("neg", [x])])
+    runner = Runner(emit(Model(graph)).to_bytes(), kernels=KernelSet.BUILTIN)
+    for rows in (2, 5, 1, 0):
+        (y,) = runner.run([np.ones((rows, 3), np.float32)])
+        np.testing.assert_array_equal(y, -np.ones((rows, 3)))
+    with pytest.raises(KernelError):
+        runner.run([np.ones((2, 4), np.float32)])

@@ -11,76 +11,77 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from edgec.diagnostics import CompileError, Diagnostic, Diagnostics, Severity
-from edgec.frontends.onnx.context import LoweringContext, LoweringError
+from edgec.frontends.onnx.context import InnerGraphError, InnerGraphs, LoweringContext, LoweringError
+from edgec.frontends.onnx.inlining import expand_functions
 from edgec.frontends.onnx.load import Source
-from edgec.frontends.onnx.registry import find_lowering
+from edgec.frontends.onnx.registry import Lowering, find_lowering, takes_dynamic_shapes
+from edgec.frontends.onnx.scope import WIDENED, Scope
+from edgec.frontends.onnx.sequence import EmptyOptional, SequenceValue
 from edgec.frontends.onnx.shapes import InputShapes, pin_shapes
-from edgec.ir import Array, DType, Graph, Model, Node, Port, TensorType, Value
+from edgec.ir import DType, Graph, Model, Node, Port, TensorType, Value
 from edgec.kernels import KernelError, fold_nodes
 from edgec.ops import Builder, InferenceError
 
 if TYPE_CHECKING:
     import onnx
 
-_WIDENED = {"float16": DType.FLOAT32, "bfloat16": DType.FLOAT32, "float64": DType.FLOAT32}
-"""Floats compute in float32: few kernels have other forms."""
-
 
 def import_onnx(source: Source, input_shapes: InputShapes, diagnostics: Diagnostics) -> Model:
     """Return the IR of an ONNX model; CompileError with one diagnostic for each node it cannot express."""
-    proto = _inline_functions(source.proto)
-    importer = _Importer(proto.graph, source.opset, diagnostics)
-    return importer.run(input_shapes)
+    proto = expand_functions(_inline_functions(source.proto), source.opset)
+    importer = _Importer(source.opset, diagnostics)
+    return importer.model_of(proto, input_shapes)
 
 
 def _inline_functions(proto: onnx.ModelProto) -> onnx.ModelProto:
     if not proto.functions:
         return proto
-    from onnx import inliner
+    from onnx import checker, inliner
 
-    return inliner.inline_local_functions(proto, convert_version=True)
+    try:
+        return inliner.inline_local_functions(proto, convert_version=True)
+    except checker.ValidationError as error:
+        where, what = "the model's functions", "cannot be inlined"
+        why, next_step = " ".join(str(error).split()), "Export the model without them."
+        raise CompileError(Diagnostic("E0123", where, what, why, next_step)) from None
 
 
 @dataclass
 class _Importer:
-    proto: onnx.GraphProto
     opset: int
     diagnostics: Diagnostics
-    graph: Graph = field(default_factory=Graph)
-    values: dict[str, Value] = field(default_factory=dict[str, Value])
-    failed: set[str] = field(default_factory=set[str])
+    model: Model = field(default_factory=lambda: Model(Graph()))
+    known: dict[Value, tuple[int | None, ...]] = field(default_factory=dict[Value, tuple[int | None, ...]])
 
-    def __post_init__(self) -> None:
-        self.initializers = {tensor.name: tensor for tensor in self.proto.initializer}
-
-    def run(self, input_shapes: InputShapes) -> Model:
-        runtime_inputs = [info for info in self.proto.input if info.name not in self.initializers]
-        shapes = pin_shapes(runtime_inputs, input_shapes)
-        model = Model(self.graph)
-        for info in runtime_inputs:
-            self._add_input(info, shapes[info.name], model)
+    def model_of(self, proto: onnx.ModelProto, input_shapes: InputShapes) -> Model:
+        scope = Scope(proto.graph, self.model.graph)
+        shapes = pin_shapes(scope.runtime_inputs, input_shapes, proto.ir_version)
+        for info in scope.runtime_inputs:
+            self._add_input(info, shapes[info.name], scope)
         self.diagnostics.raise_if_errors()
-        for node in self.proto.node:
-            self._lower(node)
-        outputs = [self._output(info) for info in self.proto.output]
+        outputs = self.run(scope)
         self.diagnostics.raise_if_errors()
         found = [value for value in outputs if value is not None]
-        self.graph.set_outputs(found)
-        model.outputs = [
+        scope.graph.set_outputs(found)
+        self.model.outputs = [
             Port(info.name, value.shape, value.dtype)
-            for info, value in zip(self.proto.output, found, strict=True)
+            for info, value in zip(proto.graph.output, found, strict=True)
         ]
-        return model
+        return self.model
 
-    def _add_input(self, info: onnx.ValueInfoProto, shape: tuple[int, ...], model: Model) -> None:
+    def run(self, scope: Scope) -> list[Value | None]:
+        """Lower every node of a scope; returns its outputs, None for what could not be lowered."""
+        for node in scope.proto.node:
+            self._lower(node, scope)
+        return [self._output(info, scope) for info in scope.proto.output]
+
+    def _add_input(self, info: onnx.ValueInfoProto, shape: tuple[int, ...], scope: Scope) -> None:
         dtype = self._input_dtype(info)
         if dtype is None:
             return
-        model.inputs.append(Port(info.name, shape, dtype))
-        self.values[info.name] = self.graph.add_input(info.name, TensorType(shape, dtype))
+        self.model.inputs.append(Port(info.name, shape, dtype))
+        scope.values[info.name] = scope.graph.add_input(info.name, TensorType(shape, dtype))
 
     def _input_dtype(self, info: onnx.ValueInfoProto) -> DType | None:
         import onnx
@@ -91,9 +92,9 @@ class _Importer:
             return None
         name = onnx.TensorProto.DataType.Name(info.type.tensor_type.elem_type).lower()
         name = {"float": "float32", "double": "float64"}.get(name, name)
-        if name in _WIDENED:
+        if name in WIDENED:
             self._note_widening(where, name)
-            return _WIDENED[name]
+            return WIDENED[name]
         dtype = DType.named(name)
         if dtype is None:
             self.diagnostics.add(
@@ -106,108 +107,95 @@ class _Importer:
         why = "Kernels compute in float32."
         self.diagnostics.add(Diagnostic("W0101", where, what, why, severity=Severity.NOTE))
 
-    def _value(self, name: str) -> Value | None:
-        """Return a named value; initializers become constants when first used."""
-        if not name:
-            return None
-        if name not in self.values and name in self.initializers:
-            tensor = self.initializers.pop(name)
-            self.values[name] = self._constant(name, tensor)
-            tensor.ClearField("raw_data")  # the array is ours now: do not hold large weights twice
-        return self.values.get(name)
-
-    def _constant(self, name: str, tensor: onnx.TensorProto) -> Value:
-        from onnx import numpy_helper
-
-        try:
-            array = numpy_helper.to_array(tensor)
-        except (ValueError, TypeError) as error:
-            raise CompileError(
-                Diagnostic(
-                    "E0111", f"initializer '{name}'", f"cannot be read: {error}", "The file is damaged."
-                )
-            ) from None
-        return self.graph.constant(self._checked(name, array), name)
-
-    def _checked(self, name: str, array: Array) -> Array:
-        if array.dtype.name in _WIDENED:
-            array = array.astype(_WIDENED[array.dtype.name].numpy)
-        if array.dtype.kind == "f" and np.isnan(array.sum()) and np.isnan(array).any():
-            count = int(np.isnan(array).sum())
-            raise CompileError(
-                Diagnostic(
-                    "E0112",
-                    f"initializer '{name}' {list(array.shape)}",
-                    f"holds NaN in {count} of {array.size} values",
-                    "Every result that depends on it would be NaN.",
-                    "Training diverged or the export failed: check the weights.",
-                )
-            )
-        return array
-
-    def _lower(self, node: onnx.NodeProto) -> None:
+    def _lower(self, node: onnx.NodeProto, scope: Scope) -> None:
         name = node.name or next(iter(node.output), "")
         where = f"node '{name}' ({node.op_type}, opset {self.opset})"
         lowering = find_lowering(node.op_type, self.opset) if node.domain in ("", "ai.onnx") else None
         if lowering is None:
-            self._fail(node, _unsupported(node, where))
+            self._fail(node, scope, _unsupported(node, where))
             return
-        if any(name in self.failed for name in node.input):
-            self.failed.update(node.output)  # its own support is known; its inputs are not
+        if any(scope.has_failed(name) for name in node.input):
+            scope.failed.update(node.output)  # its own support is known; its inputs are not
             return
         try:
-            inputs = [self._value(name) for name in node.input]
-            missing = [n for n, v in zip(node.input, inputs, strict=True) if n and v is None]
-            if missing:
-                raise LoweringError(
-                    f"reads '{missing[0]}', which nothing computes", "The graph is not sorted or damaged."
-                )
-            last = self.graph.last
-            stem = next((name for name in node.output if name), node.op_type)
-            context = LoweringContext(node, self.opset, inputs, Builder(self.graph, source=stem))
-            results = lowering(context)
-            results = [results] if isinstance(results, Value) else list(results)
-            self._bind(node, inputs, results, self.graph.nodes_after(last))
+            self._apply(lowering, node, scope)
+        except InnerGraphError:
+            scope.failed.update(node.output)
         except LoweringError as refusal:
-            self._fail(node, Diagnostic("E0202", where, refusal.what, refusal.why, refusal.next_step))
+            self._fail(node, scope, Diagnostic("E0202", where, refusal.what, refusal.why, refusal.next_step))
         except (InferenceError, KernelError) as error:
-            self._fail(node, Diagnostic("E0203", where, str(error), "The kernel does not take this form."))
+            why = "The kernel does not take this form."
+            self._fail(node, scope, Diagnostic("E0203", where, str(error), why))
 
-    def _bind(
-        self,
-        node: onnx.NodeProto,
-        inputs: list[Value | None],
-        results: Sequence[Value | None],
-        made: list[Node],
-    ) -> None:
-        """Give results their ONNX names; where only constants went in, keep just the computed data."""
-        holders = list(results)
-        if made and all(value is None or value.is_constant for value in inputs):
-            probe = [value for value in results if value is not None]
-            before = self.graph.outputs
-            self.graph.set_outputs([*before, *probe])
-            fold_nodes(self.graph, made)
-            folded = iter(self.graph.outputs[len(before) :])
-            holders = [None if value is None else next(folded) for value in results]
-            self.graph.set_outputs(before)
-        for name, value in zip(node.output, holders, strict=False):
-            if not name or value is None:
-                continue
-            if value.producer in made or (value.is_constant and value not in inputs):
-                value.name = self.graph.unique_name(name)
-            self.values[name] = value
+    def _apply(self, lowering: Lowering, node: onnx.NodeProto, scope: Scope) -> None:
+        inputs = [scope.lookup(name) if name else None for name in node.input]
+        missing = [n for n, v in zip(node.input, inputs, strict=True) if n and v is None]
+        if missing:
+            raise LoweringError(
+                f"reads '{missing[0]}', which nothing computes", "The graph is not sorted or damaged."
+            )
+        _require_shapes(lowering, inputs)
+        last = scope.graph.last
+        stem = next((name for name in node.output if name), node.op_type)
+        build = Builder(scope.graph, source=stem)
+        context = LoweringContext(node, self.opset, inputs, build, InnerGraphs(self, scope))
+        results = lowering(context)
+        results = [results] if isinstance(results, Value) else list(results)
+        _bind(node, inputs, results, scope, scope.graph.nodes_after(last))
 
-    def _fail(self, node: onnx.NodeProto, diagnostic: Diagnostic) -> None:
+    def _fail(self, node: onnx.NodeProto, scope: Scope, diagnostic: Diagnostic) -> None:
         self.diagnostics.add(diagnostic)
-        self.failed.update(name for name in node.output if name)
+        scope.failed.update(name for name in node.output if name)
 
-    def _output(self, info: onnx.ValueInfoProto) -> Value | None:
-        value = self._value(info.name)
-        if value is None and info.name not in self.failed:
+    def _output(self, info: onnx.ValueInfoProto, scope: Scope) -> Value | None:
+        value = scope.lookup(info.name)
+        if value is None and not scope.has_failed(info.name):
             self.diagnostics.add(
                 Diagnostic("E0113", f"output '{info.name}'", "nothing computes it", "The graph is damaged.")
             )
+        if scope.outer is None and isinstance(value, SequenceValue | EmptyOptional):
+            why = "TFLite has tensors only; sequences and optionals can be used inside of the model."
+            self.diagnostics.add(Diagnostic("E0110", f"output '{info.name}'", "is not a tensor", why))
         return value
+
+
+def _require_shapes(lowering: Lowering, inputs: Sequence[Value | None]) -> None:
+    unknown = [value for value in inputs if value is not None and not value.type.is_static]
+    if unknown and not takes_dynamic_shapes(lowering):
+        raise LoweringError(
+            f"reads '{unknown[0].name}', {unknown[0].type}, whose shape is known at run time only",
+            "The lowering of this operator needs to know the shape.",
+            "Pin the dimensions of the inputs (--input-shape), or move the node out of the model.",
+        )
+
+
+def _bind(
+    node: onnx.NodeProto,
+    inputs: list[Value | None],
+    results: Sequence[Value | None],
+    scope: Scope,
+    made: list[Node],
+) -> None:
+    """Give results their ONNX names; where only constants went in, keep just the computed data."""
+    holders = list(results)
+    sealed = not any(attribute.HasField("g") for attribute in node.attribute)  # reads its operands alone
+    if made and sealed and all(value is None or value.is_constant for value in inputs):
+        holders = _folded(scope.graph, results, made)
+    for name, value in zip(node.output, holders, strict=False):
+        if not name or value is None:
+            continue
+        if value.producer in made or (value.is_constant and value not in inputs):
+            value.name = scope.graph.unique_name(name)
+        scope.values[name] = value
+
+
+def _folded(graph: Graph, results: Sequence[Value | None], made: list[Node]) -> list[Value | None]:
+    before = graph.outputs
+    graph.set_outputs([*before, *(value for value in results if value is not None)])
+    fold_nodes(graph, made)
+    folded = iter(graph.outputs[len(before) :])
+    graph.set_outputs(before)
+    return [None if value is None else next(folded) for value in results]
 
 
 def _unsupported(node: onnx.NodeProto, where: str) -> Diagnostic:

@@ -1,7 +1,8 @@
 """Arithmetic on integers: kernels compute in int32 and int64, and int64 has no division.
 
 What kernels take was tried with unquantized tensors in LiteRT 2.3: arithmetic on int8 and uint8 ends the
-process for want of a scale, uint16 and uint64 are refused, `div` and `floor_div` lack int64.
+process for want of a scale, uint16 and uint64 are refused, `div` and `floor_div` lack int64. Sums,
+differences and products of uint64 are those of int64, bit by bit; what else differs is in `unsigned`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ _COMPUTE_TYPES = {
     DType.INT32: DType.INT32,
     DType.UINT32: DType.INT64,
     DType.INT64: DType.INT64,
+    DType.UINT64: DType.INT64,
 }
 _QUOTIENT_STEPS = 4
 """A float32 quotient is good to 22 bits: 2^63, 2^41, 2^19 and 1 bound what is left after each step."""
@@ -44,9 +46,18 @@ def compute(
     A result of another type than the computed one (comparisons give bool) is returned as it is.
     """
     dtype = operands[0].dtype
+    if dtype is DType.UINT64 and kind not in ("add", "sub", "mul", "neg", "equal", "not_equal"):
+        return unsigned_compute(ctx, kind, *operands)
     wide = compute_type(dtype)
     result = ctx.build.op(kind, [ctx.cast(x, wide) for x in operands], attributes)
     return ctx.cast(result, dtype) if result.dtype is wide else result
+
+
+def unsigned_compute(ctx: LoweringContext, kind: str, *operands: Value) -> Value:
+    """Run what unsigned 64-bit integers do otherwise than signed ones; a module of its own."""
+    from edgec.frontends.onnx import unsigned
+
+    return unsigned.compute_uint64(ctx, kind, *operands)
 
 
 def number(ctx: LoweringContext, value: float, like: Value) -> Value:
@@ -75,14 +86,14 @@ def absolute(ctx: LoweringContext, x: Value) -> Value:
 
 def truncated_division(ctx: LoweringContext, x: Value, y: Value) -> Value:
     """Return `x / y` rounded towards zero, exact for every value but the lowest of int32 and int64."""
-    if compute_type(x.dtype) is not DType.INT64:
+    if compute_type(x.dtype) is not DType.INT64 or x.dtype is DType.UINT64:
         return compute(ctx, "div", x, y)
     if _fits_int32(x) and _fits_int32(y):
         narrow = [ctx.cast(operand, DType.INT32) for operand in (x, y)]
         return ctx.cast(ctx.build.op("div", narrow), x.dtype)
     wide_x, wide_y = ctx.cast(x, DType.INT64), ctx.cast(y, DType.INT64)
     multiple = ctx.build.op("sub", [wide_x, truncated_remainder(ctx, wide_x, wide_y)])
-    return ctx.cast(_exact_quotient(ctx, multiple, wide_y), x.dtype)
+    return ctx.cast(exact_quotient(ctx, multiple, wide_y), x.dtype)
 
 
 def truncated_remainder(ctx: LoweringContext, x: Value, y: Value) -> Value:
@@ -91,7 +102,7 @@ def truncated_remainder(ctx: LoweringContext, x: Value, y: Value) -> Value:
     return negate_where(ctx, is_negative(ctx, x), magnitude)
 
 
-def _exact_quotient(ctx: LoweringContext, multiple: Value, y: Value) -> Value:
+def exact_quotient(ctx: LoweringContext, multiple: Value, y: Value) -> Value:
     """Return `multiple / y` in int64 where `y` divides it: sum of float32 quotients of what is left."""
     build = ctx.build
     divisor = ctx.cast(y, DType.FLOAT32)

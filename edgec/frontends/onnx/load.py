@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 MIN_OPSET = 7
 _SNIFF_BYTES = 256
+_BROADCASTING = ("Add", "Sub", "Mul", "Div", "Pow", "And", "Or", "Xor", "Equal", "Greater", "Less")
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,9 @@ def _looks_like(raw: bytes) -> str:
 def _checked(proto: onnx.ModelProto, raw: bytes, path: Path | None) -> Source:
     digest = hashlib.sha256(raw).hexdigest()
     kept = raw if path is None else None  # a large file would otherwise be held twice
+    _check_ir_version(proto, path)
+    _check_text(proto.graph, path)
+    _check_single_producers(proto.graph, path)
     declared = _opset(proto, path)
     if declared < MIN_OPSET:
         proto = _upgraded(proto, declared, path)
@@ -132,6 +136,58 @@ def _checked(proto: onnx.ModelProto, raw: bytes, path: Path | None) -> Source:
             )
         )
     return source
+
+
+def _check_ir_version(proto: onnx.ModelProto, path: Path | None) -> None:
+    """A newer file format may hold fields that this one drops without a word."""
+    import onnx
+
+    if proto.ir_version > onnx.IR_VERSION:
+        raise CompileError(
+            Diagnostic(
+                "E0104",
+                path.name if path is not None else "model",
+                f"the file is of ONNX IR version {proto.ir_version}",
+                f"The installed onnx {onnx.__version__} reads versions up to {onnx.IR_VERSION}.",
+                "Upgrade the onnx package, or save the model with a lower ir_version.",
+            )
+        )
+
+
+def _check_text(graph: onnx.GraphProto, path: Path | None) -> None:
+    """Names are text: protobuf gives those of a damaged file as bytes, which no later stage expects."""
+    infos = (*graph.input, *graph.output, *graph.initializer)
+    names = [info.name for info in infos]
+    for node in graph.node:
+        names += [node.op_type, node.domain, node.name, *node.input, *node.output]
+        names += [attribute.name for attribute in node.attribute]
+    if all(isinstance(name, str) for name in names):
+        return
+    raise CompileError(
+        Diagnostic(
+            "E0102",
+            path.name if path is not None else "model",
+            "a name in the graph is not text",
+            "The file is damaged.",
+            "Export it again.",
+        )
+    )
+
+
+def _check_single_producers(graph: onnx.GraphProto, path: Path | None) -> None:
+    """Tensor names are the graph's edges: with two producers of one, nobody can know which is meant."""
+    taken = {info.name for info in graph.input} | {tensor.name for tensor in graph.initializer}
+    for node in graph.node:
+        for name in node.output:
+            if name in taken:
+                where = f"node '{node.name or name}' ({node.op_type})"
+                what = f"computes '{name}', which the graph has already"
+                why = "Every tensor name of a graph has one producer." + (
+                    f" File: {path.name}." if path else ""
+                )
+                raise CompileError(Diagnostic("E0122", where, what, why, "Export the model again."))
+            if name:
+                taken.add(name)
 
 
 def _opset(proto: onnx.ModelProto, path: Path | None) -> int:
@@ -159,7 +215,7 @@ def _upgraded(proto: onnx.ModelProto, opset: int, path: Path | None) -> onnx.Mod
     from onnx import version_converter
 
     try:
-        _spread_slopes(proto)
+        _spread_operands(proto)
         return version_converter.convert_version(proto, MIN_OPSET)
     except Exception as error:  # the converter raises RuntimeError and its own, with only Exception in common
         raise CompileError(
@@ -173,30 +229,51 @@ def _upgraded(proto: onnx.ModelProto, opset: int, path: Path | None) -> onnx.Mod
         ) from None
 
 
-def _spread_slopes(proto: onnx.ModelProto) -> None:
-    """Give slopes of PRelu the axes they broadcast along: before opset 7, [C] meant one slope a channel.
+def _spread_operands(proto: onnx.ModelProto) -> None:
+    """Insert the axes that operators of before opset 7 broadcast along without writing them down.
 
-    onnx's version converter leaves them, and in opset 7 [C] broadcasts along the last axis.
+    There, `axis=1` lays a second operand [C] along the channels, and slopes [C] of PRelu are one a channel.
+    In opset 7 both would broadcast along the last axis; onnx's version converter does not mend either.
     """
-    from onnx import shape_inference
+    import onnx
+    from onnx import helper, shape_inference
 
     graph = shape_inference.infer_shapes(proto).graph
-    ranks = {
+    ranks = {tensor.name: len(tensor.dims) for tensor in proto.graph.initializer}
+    ranks |= {
         info.name: len(info.type.tensor_type.shape.dim)
         for info in (*graph.input, *graph.value_info)
         if info.type.tensor_type.HasField("shape")
     }
-    initializers = {tensor.name: tensor for tensor in proto.graph.initializer}
-    declared = {info.name: info for info in proto.graph.input}
-    for node in proto.graph.node:
-        slope = initializers.get(node.input[1]) if node.op_type == "PRelu" else None
-        if slope is None or len(slope.dims) != 1 or slope.dims[0] == 1:
-            continue
-        ones = [1] * (ranks.get(node.input[0], 2) - 2)
-        slope.dims.extend(ones)
-        if slope.name in declared:
-            for _ in ones:
-                declared[slope.name].type.tensor_type.shape.dim.add(dim_value=1)
+    nodes: list[onnx.NodeProto] = []
+    for number, old in enumerate(proto.graph.node):
+        node = onnx.NodeProto()
+        node.CopyFrom(old)
+        missing = _missing_axes(node, ranks)
+        if missing:
+            spread = f"{node.input[1]}/spread_{number}"
+            first = ranks[node.input[1]]
+            axes = list(range(first, first + missing))
+            nodes.append(helper.make_node("Unsqueeze", [node.input[1]], [spread], axes=axes))
+            node.input[1] = spread
+        kept = [attribute for attribute in node.attribute if attribute.name not in ("axis", "broadcast")]
+        if node.op_type in _BROADCASTING:
+            del node.attribute[:]
+            node.attribute.extend(kept)
+        nodes.append(node)
+    del proto.graph.node[:]
+    proto.graph.node.extend(nodes)
+
+
+def _missing_axes(node: onnx.NodeProto, ranks: dict[str, int]) -> int:
+    """Return how many axes of size 1 belong behind those of operand 1."""
+    if node.op_type not in (*_BROADCASTING, "PRelu") or not {*node.input[:2]} <= ranks.keys():
+        return 0
+    first, second = ranks[node.input[0]], ranks[node.input[1]]
+    if node.op_type == "PRelu":
+        return first - 2 if second == 1 and first > 2 else 0
+    axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), None)
+    return first - axis % first - second if axis is not None and first else 0
 
 
 def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:

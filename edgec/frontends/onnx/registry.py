@@ -15,13 +15,20 @@ if TYPE_CHECKING:
 Lowering = Callable[["LoweringContext"], Sequence[Value | None] | Value]
 
 _LOWERINGS: dict[str, dict[int, Lowering]] = {}
+_DYNAMIC: set[Lowering] = set()
 _FAMILIES = "edgec.frontends.onnx.lowerings"
 
 
-def lowers(*op_types: str, since: int = 1) -> Callable[[Lowering], Lowering]:
-    """Register a lowering for ONNX operators from opset `since` on; the newest one that fits wins."""
+def lowers(*op_types: str, since: int = 1, dynamic: bool = False) -> Callable[[Lowering], Lowering]:
+    """Register a lowering for ONNX operators from opset `since` on; the newest one that fits wins.
+
+    `dynamic` promises that it is right for operands with dimensions that only the run time knows; others
+    are never asked about such nodes.
+    """
 
     def register(lowering: Lowering) -> Lowering:
+        if dynamic:
+            _DYNAMIC.add(lowering)
         for op_type in op_types:
             versions = _LOWERINGS.setdefault(op_type, {})
             if since in versions:
@@ -38,6 +45,11 @@ def find_lowering(op_type: str, opset: int) -> Lowering | None:
     versions = _LOWERINGS.get(op_type, {})
     fitting = [since for since in versions if since <= opset]
     return versions[max(fitting)] if fitting else None
+
+
+def takes_dynamic_shapes(lowering: Lowering) -> bool:
+    """Whether a lowering is written for dimensions that only the run time knows."""
+    return lowering in _DYNAMIC
 
 
 def supported_operators() -> dict[str, tuple[int, ...]]:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from edgec.ir import Node, Value
 from edgec.ops import Builder, spec_of
+from edgec.ops.grids import moved
 from edgec.ops.infer import int_list
 from edgec.ops.layout import ELEMENTWISE
 from edgec.passes.contract import RulePass
@@ -51,7 +52,7 @@ class FoldTransposeIntoFullyConnected:
             if step.kind not in ("reshape", "transpose"):
                 x = rebuilt(build, step, {0: x})
         x = build.reshape(x, node.operand(0).shape)
-        constant = build.constant(weights, name=node.operand(1).name)
+        constant = moved(build, node.operand(1), weights)
         return [rebuilt(build, node, {0: x, 1: constant})]
 
 

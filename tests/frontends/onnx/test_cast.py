@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import onnx
 import pytest
 from onnx import TensorProto, helper
 
 from edgec.diagnostics import CompileError
 from tests.support.onnx_models import (
     check_against_onnxruntime,
-    graph_model,
     import_model,
     node_model,
     run_ours,
@@ -71,13 +69,3 @@ def test_types_without_kernels_are_refused(to: int) -> None:
     proto = node_model("Cast", {"x": np.zeros(2, np.float32)}, opset=21, to=to)
     with pytest.raises(CompileError, match=r"E0202 .*produces elements of type .*Use float32"):
         import_model(proto)
-
-
-def test_uint64_is_refused_at_run_time_only() -> None:
-    """The kernel lacks it; constants need no kernel."""
-    x = np.array([1, 2], np.uint64)
-    with pytest.raises(CompileError, match=r"casts uint64 to float32.*Use int64"):
-        import_model(node_model("Cast", {"x": x}, to=TensorProto.FLOAT))
-    nodes = [onnx.helper.make_node("Cast", ["c"], ["y"], to=TensorProto.FLOAT)]
-    (result,) = run_ours(graph_model(nodes, {}, ["y"], constants={"c": x}), {})
-    np.testing.assert_array_equal(result, np.array([1, 2], np.float32))

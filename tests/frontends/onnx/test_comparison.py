@@ -6,12 +6,10 @@ import numpy as np
 import onnx
 import pytest
 
-from edgec.diagnostics import CompileError
 from edgec.ir import Array
 from tests.support.onnx_models import (
     check_against_onnxruntime,
     graph_model,
-    import_model,
     node_model,
     run_ours,
 )
@@ -144,13 +142,6 @@ def test_bit_shift_beyond_the_width(dtype: type) -> None:
         np.testing.assert_array_equal(run_ours(proto, inputs)[0], np.array(right, dtype))
     (left,) = run_ours(_shift_model({"x": x}, {"y": shifts}, "LEFT"), {"x": x})
     np.testing.assert_array_equal(left, np.array([0, 0, x[2] << 1], np.int64).astype(dtype))
-
-
-def test_right_shift_of_64_bits_is_refused() -> None:
-    """The error names the width that the kernel takes."""
-    inputs = {"x": np.array([1], np.uint64), "y": np.array([1], np.uint64)}
-    with pytest.raises(CompileError, match=r"shifts uint64 to the right\. The kernel takes at most 32 bits"):
-        import_model(_shift_model(inputs, {}, "RIGHT"))
 
 
 def _shift_model(inputs: dict[str, Array], constants: dict[str, Array], direction: str) -> onnx.ModelProto:

@@ -103,12 +103,12 @@ def test_refuses_dilated_weights_computed_at_run_time() -> None:
         import_model(node_model("ConvTranspose", feeds, dilations=[2, 2]))
 
 
-def test_refuses_three_dimensions() -> None:
-    """Volumes have no kernel here."""
+def test_refuses_four_dimensions() -> None:
+    """Three spatial axes are taken apart into planes, four are not."""
     proto = node_model(
-        "ConvTranspose", {"x": _random(1, 1, 2, 2, 2)}, constants={"w": _random(1, 1, 1, 1, 1)}
+        "ConvTranspose", {"x": _random(1, 1, 2, 2, 2, 2)}, constants={"w": _random(1, 1, 1, 1, 1, 1)}
     )
-    with pytest.raises(CompileError, match="3 spatial dimensions"):
+    with pytest.raises(CompileError, match="4 spatial dimensions"):
         import_model(proto)
 
 

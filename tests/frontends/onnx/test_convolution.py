@@ -125,7 +125,7 @@ def test_float16_weights_widen() -> None:
 @pytest.mark.parametrize(
     ("x", "weights", "attributes", "words"),
     [
-        ((1, 2, 4, 4, 4), (3, 2, 1, 1, 1), {}, "3 spatial dimensions"),
+        ((1, 2, 4, 4, 4, 4), (3, 2, 1, 1, 1, 1), {}, "4 spatial dimensions"),
         ((1, 2, 2, 2), (3, 2, 5, 5), {}, "the padded input has 2"),
     ],
 )

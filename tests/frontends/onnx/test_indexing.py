@@ -154,6 +154,14 @@ def test_one_hot(axis: int, dtype: type, opset: int) -> None:
     assert result.dtype == expected.dtype
 
 
+@pytest.mark.parametrize("axis", [-1, 0, 1])
+def test_one_hot_of_a_computed_depth(axis: int) -> None:
+    """How many entries there are is known when the model runs."""
+    feeds = {"i": np.array([[0, 2, -1], [-3, 3, -4]]), "depth": np.array([3], np.int64)}
+    constants = {"values": np.array([-1.5, 2.5], np.float32)}
+    check(node_model("OneHot", feeds, constants=constants, axis=axis), **feeds)
+
+
 @pytest.mark.parametrize(("time", "batch"), [(0, 1), (1, 0)])
 @pytest.mark.parametrize("known", [True, False])
 def test_reverse_sequence(time: int, batch: int, known: bool) -> None:

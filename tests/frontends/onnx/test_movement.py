@@ -84,13 +84,6 @@ def test_reshape_that_does_not_fit(shape: list[int], message: str) -> None:
         import_model(node_model("Reshape", {"x": ramp(2, 3, 4)}, constants={"shape": ints(shape)}))
 
 
-def test_reshape_by_a_computed_shape_is_refused() -> None:
-    """A kernel needs its shape at compile time."""
-    inputs = {"x": ramp(2, 3), "shape": ints([3, 2])}
-    with pytest.raises(CompileError, match=r"input 1 \('shape'\) is computed at run time"):
-        import_model(node_model("Reshape", inputs))
-
-
 @pytest.mark.parametrize("axis", [0, 1, 2, 3, -1, -3])
 @pytest.mark.parametrize("opset", [7, 11, 13])
 def test_flatten(axis: int, opset: int) -> None:

@@ -139,13 +139,6 @@ def test_global_norms(p: int) -> None:
     _check("GlobalLpPool", _random(2, 3, 5, 6), p=p)
 
 
-def test_refuses_indices() -> None:
-    """Indices have no kernel; the refusal says what to do."""
-    proto = node_model("MaxPool", {"x": _random(1, 1, 4, 4)}, outputs=2, kernel_shape=[2, 2])
-    with pytest.raises(CompileError, match=r"Indices output.*MaxUnpool"):
-        import_model(proto)
-
-
 def test_refuses_windows_of_pads_alone() -> None:
     """A maximum of nothing does not exist (onnxruntime refuses such pads, too)."""
     proto = node_model("MaxPool", {"x": _random(1, 1, 2, 2)}, kernel_shape=[2, 2], pads=[2, 0, 0, 0])

@@ -207,10 +207,3 @@ def test_top_k_in_older_opsets() -> None:
     check_against_onnxruntime(proto, {"x": FLOATS}, rtol=0, atol=0)
     proto = node_model("TopK", {"x": FLOATS}, constants={"k": np.array([3])}, outputs=2, opset=10)
     check_against_onnxruntime(proto, {"x": FLOATS}, rtol=0, atol=0)
-
-
-def test_top_k_by_a_computed_k_is_refused() -> None:
-    """The result's shape would be known at run time only."""
-    inputs = {"x": FLOATS, "k": np.array([2])}
-    with pytest.raises(CompileError, match=r"input 1 \('k'\) is computed at run time"):
-        import_model(node_model("TopK", inputs, outputs=2, opset=11))

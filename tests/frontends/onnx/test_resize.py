@@ -236,11 +236,46 @@ def test_refusals(x: Array, attributes: dict[str, object], words: str) -> None:
         import_model(node_model("Resize", {"x": x}, constants=constants, **attributes))
 
 
-def test_refuses_sizes_computed_at_run_time() -> None:
-    """Sizes must be known when the model is compiled."""
+RUN_TIME = [
+    {"mode": "nearest", "nearest_mode": rounding, "coordinate_transformation_mode": coordinates}
+    for rounding in ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
+    for coordinates in ("half_pixel", "asymmetric")
+]
+RUN_TIME += [
+    {"mode": mode, "coordinate_transformation_mode": coordinates}
+    for mode in ("linear", "cubic")
+    for coordinates in ("half_pixel", "pytorch_half_pixel", "asymmetric", "half_pixel_symmetric")
+]
+RUN_TIME += [
+    {"mode": "cubic", "exclude_outside": 1, "cubic_coeff_a": -0.5},
+    {"mode": "linear", "antialias": 1},
+]
+
+
+@pytest.mark.parametrize("attributes", RUN_TIME, ids=str)
+@pytest.mark.parametrize("size", [(7, 3), (2, 9), (1, 1)])
+def test_sizes_computed_at_run_time(attributes: dict[str, object], size: tuple[int, int]) -> None:
+    """The same file resizes to whatever sizes it is fed; coordinates are float32 as in onnxruntime."""
+    feeds = {"x": _random(1, 2, 4, 5), "sizes": np.array([1, 2, *size], np.int64)}
+    proto = node_model("Resize", feeds, order=["x", "", "", "sizes"], opset=19, **attributes)
+    check_against_onnxruntime(proto, feeds, rtol=1e-5, atol=2e-6)
+
+
+def test_scales_computed_at_run_time() -> None:
+    """floor(size * scale) entries, in nearest mode for integers, too."""
+    for dtype in (np.float32, np.int32):
+        x = np.arange(30).reshape(1, 1, 5, 6).astype(dtype)
+        feeds = {"x": x, "scales": np.array([1, 1, 0.6, 1.5], np.float32)}
+        proto = node_model("Resize", feeds, order=["x", "", "scales"], opset=13)
+        check_against_onnxruntime(proto, feeds, rtol=0, atol=0)
+
+
+def test_aligned_corners_by_scales_computed_at_run_time_are_refused() -> None:
+    """What that means depends on whether size * scale is whole, which nothing tells."""
     feeds = {"x": _random(1, 1, 4, 4), "scales": np.ones(4, np.float32)}
-    with pytest.raises(CompileError, match=r"'scales'.*computed at run time"):
-        import_model(node_model("Resize", feeds, order=["x", "", "scales"]))
+    attributes = {"mode": "linear", "coordinate_transformation_mode": "align_corners"}
+    with pytest.raises(CompileError, match="aligns corners by scales that are computed at run time"):
+        import_model(node_model("Resize", feeds, order=["x", "", "scales"], **attributes))
 
 
 _AXES = st.tuples(st.integers(1, 12), st.integers(1, 12))

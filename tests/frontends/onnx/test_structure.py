@@ -128,6 +128,14 @@ def test_trilu(upper: int, k: int | None, dtype: type) -> None:
     assert check(node_model("Trilu", {"x": x}, constants=constants, upper=upper), x=x) == ["select_v2"]
 
 
+@pytest.mark.parametrize("upper", [0, 1])
+@pytest.mark.parametrize("k", [-5, -1, 0, 2, 5])
+def test_trilu_with_a_computed_diagonal(upper: int, k: int) -> None:
+    """The mask is a comparison when the diagonal is an input."""
+    feeds = {"x": np.arange(24, dtype=np.float32).reshape(2, 3, 4), "k": np.array(k, np.int64)}
+    check(node_model("Trilu", feeds, upper=upper), **feeds)
+
+
 def test_identity() -> None:
     """A name for the value itself."""
     x = np.ones((2, 2), np.float32)

@@ -10,7 +10,8 @@ from functools import reduce
 
 import numpy as np
 
-from edgec.frontends.onnx.context import LoweringContext, LoweringError
+from edgec.frontends.onnx.context import LoweringContext
+from edgec.frontends.onnx.integer_powers import integer_power
 from edgec.frontends.onnx.integers import (
     absolute,
     compute,
@@ -23,6 +24,7 @@ from edgec.frontends.onnx.integers import (
 )
 from edgec.frontends.onnx.registry import lowers
 from edgec.ir import DType, Value
+from edgec.ops.infer import broadcast
 
 _BINARY = {"Add": "add", "Sub": "sub", "Mul": "mul"}
 _VARIADIC = {"Sum": "add", "Max": "maximum", "Min": "minimum"}
@@ -40,25 +42,25 @@ _UNARY = {
 _LARGEST_UNROLLED_EXPONENT = 64
 
 
-@lowers(*_BINARY)
+@lowers(*_BINARY, dynamic=True)
 def binary(ctx: LoweringContext) -> Value:
     """The kernel of the same name, with NumPy's broadcasting."""
     return compute(ctx, _BINARY[ctx.op_type], ctx.input(0), ctx.input(1))
 
 
-@lowers(*_UNARY)
+@lowers(*_UNARY, dynamic=True)
 def unary(ctx: LoweringContext) -> Value:
     """The kernel of the same name."""
     return compute(ctx, _UNARY[ctx.op_type], ctx.input(0))
 
 
-@lowers(*_VARIADIC)
+@lowers(*_VARIADIC, dynamic=True)
 def variadic(ctx: LoweringContext) -> Value:
     """Chain of two-operand kernels; `maximum(NaN, y)` is y in these kernels, where ONNX says NaN."""
     return _chain(ctx, _VARIADIC[ctx.op_type])
 
 
-@lowers("Mean")
+@lowers("Mean", dynamic=True)
 def mean(ctx: LoweringContext) -> Value:
     """Sum of all operands, times 1/n."""
     total = _chain(ctx, "add")
@@ -70,7 +72,7 @@ def _chain(ctx: LoweringContext, kind: str) -> Value:
     return reduce(lambda x, y: compute(ctx, kind, x, y), operands)
 
 
-@lowers("Div")
+@lowers("Div", dynamic=True)
 def div(ctx: LoweringContext) -> Value:
     """Quotient, integers rounded towards zero; dividing by a constant power of two multiplies, exactly."""
     x, y = ctx.input(0), ctx.input(1)
@@ -86,20 +88,20 @@ def _is_power_of_two(data: np.ndarray) -> bool:
     return bool(data.size and np.all(np.abs(mantissa) == 0.5) and np.all(np.abs(exponent) < 100))
 
 
-@lowers("Reciprocal")
+@lowers("Reciprocal", dynamic=True)
 def reciprocal(ctx: LoweringContext) -> Value:
     """1 / x."""
     x = ctx.input(0)
     return ctx.build.op("div", [number(ctx, 1.0, x), x])
 
 
-@lowers("Abs")
+@lowers("Abs", dynamic=True)
 def abs_(ctx: LoweringContext) -> Value:
     """|x|."""
     return absolute(ctx, ctx.input(0))
 
 
-@lowers("Sign")
+@lowers("Sign", dynamic=True)
 def sign(ctx: LoweringContext) -> Value:
     """-1, 0 or 1: in int64, which has no kernel, `(x > 0) - (x < 0)`."""
     x = ctx.input(0)
@@ -110,22 +112,32 @@ def sign(ctx: LoweringContext) -> Value:
     return ctx.build.op("sub", [ctx.cast(above, x.dtype), ctx.cast(below, x.dtype)])
 
 
-@lowers("Pow")
+@lowers("Pow", dynamic=True)
 def pow_(ctx: LoweringContext) -> Value:
-    """x ** y: constant exponents as products, roots and quotients, the rest by the pow kernel."""
+    """x ** y: constant exponents as products, roots and quotients, int64 bit by bit, the rest by kernel."""
     x, y = ctx.input(0), ctx.input(1)
     exponent = _uniform(y)
     if exponent is not None and _spread(x, y) == x.shape:
         special = _known_power(ctx, x, exponent)
         if special is not None:
             return special
-    if compute_type(x.dtype) is DType.INT64 or (y.dtype.is_float and not x.dtype.is_float):
-        raise LoweringError(
-            f"raises {x.dtype} to a power of type {y.dtype}",
-            "The pow kernel computes in float32 and int32; whole constant exponents need no kernel.",
-            "Cast the base to float32 or make the exponent a constant.",
-        )
-    return compute(ctx, "pow", x, ctx.cast(ctx.cast(y, compute_type(y.dtype)), compute_type(x.dtype)))
+    if x.dtype is DType.FLOAT32:
+        return ctx.build.op("pow", [x, ctx.cast(y, DType.FLOAT32)])
+    if y.dtype.is_float:
+        return _integer_to_real_power(ctx, x, y)
+    if compute_type(x.dtype) is DType.INT64 or compute_type(y.dtype) is DType.INT64:
+        return ctx.cast(integer_power(ctx, ctx.cast(x, DType.INT64), y), x.dtype)
+    return compute(ctx, "pow", x, ctx.cast(y, compute_type(x.dtype)))
+
+
+def _integer_to_real_power(ctx: LoweringContext, x: Value, y: Value) -> Value:
+    """Exact where the exponent is whole, else truncated from float32."""
+    build = ctx.build
+    whole = ctx.cast(y, DType.INT64)
+    is_whole = build.op("equal", [ctx.cast(whole, DType.FLOAT32), y])
+    exact = integer_power(ctx, ctx.cast(x, DType.INT64), whole)
+    real = build.op("pow", [ctx.cast(x, DType.FLOAT32), y])
+    return ctx.cast(build.op("select_v2", [is_whole, exact, ctx.cast(real, DType.INT64)]), x.dtype)
 
 
 def _uniform(y: Value) -> float | None:
@@ -136,7 +148,7 @@ def _uniform(y: Value) -> float | None:
 
 
 def _spread(x: Value, y: Value) -> tuple[int, ...]:
-    return tuple(np.broadcast_shapes(x.shape, y.shape))
+    return broadcast((x.shape, y.shape))
 
 
 def _known_power(ctx: LoweringContext, x: Value, exponent: float) -> Value | None:
@@ -162,7 +174,7 @@ def _product(ctx: LoweringContext, x: Value, exponent: int) -> Value:
     return compute(ctx, "mul", square, x) if exponent % 2 else square
 
 
-@lowers("Mod")
+@lowers("Mod", dynamic=True)
 def mod(ctx: LoweringContext) -> Value:
     """x - y * floor(x / y), with the sign of y; with fmod=1 rounded towards zero, with the sign of x."""
     x, y = ctx.input(0), ctx.input(1)
@@ -171,21 +183,21 @@ def mod(ctx: LoweringContext) -> Value:
     return compute(ctx, "floor_mod", x, y)
 
 
-@lowers("Tan")
+@lowers("Tan", dynamic=True)
 def tan(ctx: LoweringContext) -> Value:
     """sin x / cos x."""
     x = ctx.input(0)
     return ctx.build.op("div", [ctx.build.op("sin", [x]), ctx.build.op("cos", [x])])
 
 
-@lowers("Asin")
+@lowers("Asin", dynamic=True)
 def asin(ctx: LoweringContext) -> Value:
     """atan2(x, √((1 - x)(1 + x)))."""
     x = ctx.input(0)
     return ctx.build.op("atan2", [x, _other_leg(ctx, x)])
 
 
-@lowers("Acos")
+@lowers("Acos", dynamic=True)
 def acos(ctx: LoweringContext) -> Value:
     """atan2(√((1 - x)(1 + x)), x)."""
     x = ctx.input(0)
@@ -209,7 +221,7 @@ def atan(ctx: LoweringContext) -> Value:
     return ctx.build.op("atan2", [x, ones])
 
 
-@lowers("Sinh")
+@lowers("Sinh", dynamic=True)
 def sinh(ctx: LoweringContext) -> Value:
     """±(1 - e^-2a) e^a / 2 with a = |x|: elu(-2a) is e^-2a - 1 to the last digit, and e^a = (e^(a/2))²."""
     x, build = ctx.input(0), ctx.build
@@ -220,7 +232,7 @@ def sinh(ctx: LoweringContext) -> Value:
     return negate_where(ctx, is_negative(ctx, x), build.op("mul", [half, root]))
 
 
-@lowers("Cosh")
+@lowers("Cosh", dynamic=True)
 def cosh(ctx: LoweringContext) -> Value:
     """(e^x + e^-x) / 2 with e^x = (e^(x/2))², which overflows only where cosh x does."""
     x, build = ctx.input(0), ctx.build
@@ -231,7 +243,7 @@ def cosh(ctx: LoweringContext) -> Value:
     return build.op("add", halves)
 
 
-@lowers("Asinh")
+@lowers("Asinh", dynamic=True)
 def asinh(ctx: LoweringContext) -> Value:
     """±(log m + log(n + √(n² + m⁻²))) with a = |x|, m = max(a, 1), n = min(a, 1): no square overflows."""
     x, build = ctx.input(0), ctx.build
@@ -244,7 +256,7 @@ def asinh(ctx: LoweringContext) -> Value:
     return negate_where(ctx, is_negative(ctx, x), build.op("add", [build.op("log", [m]), near]))
 
 
-@lowers("Acosh")
+@lowers("Acosh", dynamic=True)
 def acosh(ctx: LoweringContext) -> Value:
     """log(x + √(x - 1) √(x + 1)): no square overflows, no digits are lost near 1."""
     x, build = ctx.input(0), ctx.build
@@ -253,7 +265,7 @@ def acosh(ctx: LoweringContext) -> Value:
     return build.op("log", [build.op("add", [x, build.op("mul", roots)])])
 
 
-@lowers("Atanh")
+@lowers("Atanh", dynamic=True)
 def atanh(ctx: LoweringContext) -> Value:
     """(log(1 + x) - log(1 - x)) / 2."""
     x, build = ctx.input(0), ctx.build

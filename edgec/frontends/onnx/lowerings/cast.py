@@ -28,13 +28,13 @@ def element_type(number: int) -> DType:
     )
 
 
-@lowers("Cast")
+@lowers("Cast", dynamic=True)
 def cast(ctx: LoweringContext) -> Value:
     """Values in another type: floats truncate to integers and saturate, anything but 0 is true."""
     return _cast(ctx, element_type(ctx.int("to")))
 
 
-@lowers("CastLike")
+@lowers("CastLike", dynamic=True)
 def cast_like(ctx: LoweringContext) -> Value:
     """Values in the element type of the second operand."""
     return _cast(ctx, ctx.input(1).dtype)
@@ -42,10 +42,13 @@ def cast_like(ctx: LoweringContext) -> Value:
 
 def _cast(ctx: LoweringContext, dtype: DType) -> Value:
     x = ctx.input(0)
-    if x.data is None and x.dtype is not dtype and DType.UINT64 in (x.dtype, dtype):
-        raise LoweringError(
-            f"casts {x.dtype} to {dtype}",
-            "The cast kernel does not take uint64.",
-            "Use int64 in the source model.",
-        )
-    return ctx.cast(x, dtype)
+    result = ctx.cast(x, dtype)
+    if (
+        result.data is None
+        and x.type.rank == 1
+        and x.type.is_static
+        and x.dtype.is_integer
+        and dtype.is_integer
+    ):
+        ctx.note_entries(result, ctx.entries(x))  # what is known of a shape stays known
+    return result

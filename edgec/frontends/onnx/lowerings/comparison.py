@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgec.frontends.onnx.context import LoweringContext, LoweringError
+from edgec.frontends.onnx.context import LoweringContext
+from edgec.frontends.onnx.integer_powers import power_of_two, shifted_right
 from edgec.frontends.onnx.integers import compute, compute_type, number
 from edgec.frontends.onnx.lowerings.movement import expanded
 from edgec.frontends.onnx.registry import lowers
@@ -19,7 +20,7 @@ _COMPARISONS = {
 _LOGICAL = {"And": "logical_and", "Or": "logical_or", "Xor": "not_equal"}
 
 
-@lowers("Equal")
+@lowers("Equal", dynamic=True)
 def equal(ctx: LoweringContext) -> Value:
     """The kernel of the same name, which also takes bools."""
     x, y = ctx.input(0), ctx.input(1)
@@ -28,38 +29,38 @@ def equal(ctx: LoweringContext) -> Value:
     return compute(ctx, "equal", x, y)
 
 
-@lowers(*_COMPARISONS)
+@lowers(*_COMPARISONS, dynamic=True)
 def comparison(ctx: LoweringContext) -> Value:
     """The kernel of the same name."""
     return compute(ctx, _COMPARISONS[ctx.op_type], ctx.input(0), ctx.input(1))
 
 
-@lowers(*_LOGICAL)
+@lowers(*_LOGICAL, dynamic=True)
 def logical(ctx: LoweringContext) -> Value:
     """The kernel of the same name; on bools, exclusive or is inequality."""
     return ctx.build.op(_LOGICAL[ctx.op_type], [ctx.input(0), ctx.input(1)])
 
 
-@lowers("Not")
+@lowers("Not", dynamic=True)
 def logical_not(ctx: LoweringContext) -> Value:
     """The kernel of the same name."""
     return ctx.build.op("logical_not", [ctx.input(0)])
 
 
-@lowers("Where")
+@lowers("Where", dynamic=True)
 def where(ctx: LoweringContext) -> Value:
     """select_v2, which broadcasts all three operands."""
     return ctx.build.op("select_v2", [ctx.input(0), ctx.input(1), ctx.input(2)])
 
 
-@lowers("IsNaN")
+@lowers("IsNaN", dynamic=True)
 def is_nan(ctx: LoweringContext) -> Value:
     """x ≠ x holds for NaN alone."""
     x = ctx.input(0)
     return ctx.build.op("not_equal", [x, x])
 
 
-@lowers("IsInf")
+@lowers("IsInf", dynamic=True)
 def is_inf(ctx: LoweringContext) -> Value:
     """|x| = ∞, or x = ±∞ where only one sign counts; where none does, |x| < 0, which never holds."""
     x = ctx.input(0)
@@ -91,7 +92,7 @@ def bitwise_xor(ctx: LoweringContext) -> Value:
     return compute(ctx, "sub", total, compute(ctx, "add", common, common))
 
 
-@lowers("BitwiseNot")
+@lowers("BitwiseNot", dynamic=True)
 def bitwise_not(ctx: LoweringContext) -> Value:
     """-1 - x in two's complement."""
     x = ctx.input(0)
@@ -106,27 +107,32 @@ def _common_bits(ctx: LoweringContext) -> Value:
     return ctx.cast(ctx.build.op("stablehlo_and", operands), x.dtype)
 
 
-@lowers("BitShift")
+@lowers("BitShift", dynamic=True)
 def bit_shift(ctx: LoweringContext) -> Value:
     """right_shift, or to the left a product with 2^y; y outside [0, number of bits) moves every bit out."""
     x, y = ctx.input(0), ctx.input(1)
     bits = x.dtype.numpy.itemsize * 8
     if ctx.string("direction") == "LEFT":
-        shifts = [int(shift) for shift in ctx.constant(1).reshape(-1)]
-        factors = [1 << shift if 0 <= shift < bits else 0 for shift in shifts]
-        # The top bit of a signed type is its sign: 2^(bits - 1) wraps to the lowest value.
-        wrapped = np.array(factors, np.uint64).astype(x.dtype.numpy).reshape(y.shape)
-        return compute(ctx, "mul", x, ctx.build.constant(wrapped))
+        return compute(ctx, "mul", x, _power_of_two(ctx, y, x.dtype))
     if bits == 64:
-        raise LoweringError(
-            f"shifts {x.dtype} to the right",
-            "The kernel takes at most 32 bits.",
-            "Cast to int32 in the source model.",
-        )
-    wide = {DType.UINT16: DType.INT32}.get(x.dtype, x.dtype)
+        return shifted_right(ctx, x, y)
+    if x.dtype is DType.UINT32:  # the kernel moves by 31 bits at most, which leaves the top one
+        return ctx.cast(shifted_right(ctx, ctx.cast(x, DType.INT64), y), x.dtype)
+    wide = {DType.UINT8: DType.INT32, DType.UINT16: DType.INT32}.get(x.dtype, x.dtype)
     y = ctx.cast(y, wide)
     if not wide.value.startswith("u"):  # the kernel knows large shifts, but takes negative ones for 0
         y = ctx.build.op(
             "select_v2", [compute(ctx, "less", y, number(ctx, 0, y)), number(ctx, bits - 1, y), y]
         )
     return ctx.cast(ctx.build.op("right_shift", [ctx.cast(x, wide), y]), x.dtype)
+
+
+def _power_of_two(ctx: LoweringContext, y: Value, dtype: DType) -> Value:
+    if y.data is None:
+        return power_of_two(ctx, y, dtype)
+    bits = dtype.numpy.itemsize * 8
+    shifts = [int(shift) for shift in y.data.reshape(-1)]
+    factors = [1 << shift if 0 <= shift < bits else 0 for shift in shifts]
+    # The top bit of a signed type is its sign: 2^(bits - 1) wraps to the lowest value.
+    wrapped = np.array(factors, np.uint64).astype(dtype.numpy).reshape(y.shape)
+    return ctx.build.constant(wrapped)

@@ -1,4 +1,4 @@
-"""ConvTranspose of one or two spatial dimensions.
+"""ConvTranspose of one to three spatial dimensions.
 
 One axis: the full result has f = s * (i - 1) + (k - 1) * d + 1 cells; the node keeps `output` of them from
 cell `low` on. Cells behind f belong to output_padding and hold the bias alone.
@@ -7,6 +7,9 @@ cell `low` on. Cells behind f belong to output_padding and hold the bias alone.
     VALID + slice          everything else that fits on a canvas of f .. f + s - 1 cells
     zeros between + conv   many groups, or results that start before cell 0 or end behind the canvas:
                            y = conv(zeros inserted into x, weights flipped), one op for all groups
+
+Three axes: every plane and every tap along the depth by the above, as O * kD channels; each plane of the
+result is the sum of those that lie on it.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgec.frontends.onnx.context import LoweringContext, LoweringError
+from edgec.frontends.onnx.lowerings.col2im import summed_entries
 from edgec.frontends.onnx.lowerings.convolution import convolve, permuted, zeros
 from edgec.frontends.onnx.lowerings.padding import (
     Window,
@@ -80,22 +84,50 @@ def conv_transpose(ctx: LoweringContext) -> Value:
             "Export the model again.",
         )
     axes = _read_axes(ctx, x.shape[2:], weights.shape[2:])
-    weights = _with_two_axes(ctx.build, weights)
-    data = to_nhwc(ctx, x)
-    direct = all(axis.fits for axis in axes) and group <= _MOST_SPLITS
-    lower = _by_transpose_conv if direct else _by_inserted_zeros
-    bias = ctx.optional_input(2)
-    constant = bias if bias is not None and bias.is_constant else None
-    y = lower(ctx.build, data, weights, constant, axes, group)
+    data, bias = to_nhwc(ctx, x), ctx.optional_input(2)
+    constant = bias if bias is not None and bias.is_constant and rank < 3 else None
+    if rank == 3:
+        y = _by_planes(ctx.build, data, weights, axes, group)
+    else:
+        window = (axes[0], axes[1])
+        y = _over_two_axes(ctx.build, data, _with_two_axes(ctx.build, weights), constant, window, group)
     y = ctx.build.op("add", [y, bias]) if bias is not None and constant is None else y
     return from_nhwc(ctx, y, rank)
 
 
-def _read_axes(ctx: LoweringContext, sizes: Sequence[int], kernel: Sequence[int]) -> tuple[_Axis, _Axis]:
+def _over_two_axes(
+    build: Builder, x: Value, weights: Value, bias: Value | None, axes: tuple[_Axis, _Axis], group: int
+) -> Value:
+    direct = all(axis.fits for axis in axes) and group <= _MOST_SPLITS
+    lower = _by_transpose_conv if direct else _by_inserted_zeros
+    return lower(build, x, weights, bias, axes, group)
+
+
+def _by_planes(build: Builder, x: Value, weights: Value, axes: Sequence[_Axis], group: int) -> Value:
+    """Return `[N, D, H, W, O]`: planes of all taps along the depth, summed where they meet."""
+    (n, d, h, w, c), depth = x.shape, axes[0]
+    rows, units, taps = weights.shape[:3]
+    flat = permuted(build, weights, [rows, units * taps, *weights.shape[3:]], [0, 1, 2, 3])
+    planes = build.reshape(x, [n * d, h, w, c])
+    y = _over_two_axes(build, planes, flat, None, (axes[1], axes[2]), group)
+    _, high, wide, channels = y.shape
+    y = build.reshape(y, [n, d, high * wide, channels // taps, taps])
+    y = build.reshape(build.transpose(y, [0, 1, 4, 2, 3]), [n, d * taps, high * wide, channels // taps])
+    sources: list[list[int]] = [[] for _ in range(depth.output)]
+    for plane, tap in np.ndindex(d, taps):
+        place = plane * depth.stride + tap * depth.dilation - depth.low
+        if 0 <= place < depth.output:
+            sources[place].append(plane * taps + tap)
+    summed = summed_entries(build, y, 1, sources)
+    return build.reshape(summed, [n, depth.output, high, wide, channels // taps])
+
+
+def _read_axes(ctx: LoweringContext, sizes: Sequence[int], kernel: Sequence[int]) -> list[_Axis]:
     rank = len(sizes)
     strides, dilations = axis_ints(ctx, "strides", rank, 1), axis_ints(ctx, "dilations", rank, 1)
     pads, extra = axis_ints(ctx, "pads", 2 * rank, 0), axis_ints(ctx, "output_padding", rank, 0)
-    wanted = _wanted(ctx, sizes, strides)
+    shape = ctx.ints("output_shape")
+    wanted = shape[-rank:] if shape else None
     axes = [
         _axis(
             _Axis(sizes[a], kernel[a], strides[a], dilations[a], 0, 0),
@@ -106,21 +138,14 @@ def _read_axes(ctx: LoweringContext, sizes: Sequence[int], kernel: Sequence[int]
         )
         for a in range(rank)
     ]
-    return (_Axis(1, 1, 1, 1, 0, 1), axes[0]) if rank == 1 else (axes[0], axes[1])
-
-
-def _wanted(ctx: LoweringContext, sizes: Sequence[int], strides: Sequence[int]) -> list[int] | None:
-    """Return the output sizes the node prescribes: output_shape (its last entries), or i * s under SAME."""
-    shape = ctx.ints("output_shape")
-    if shape:
-        return shape[-len(sizes) :]
-    if ctx.string("auto_pad", "NOTSET").startswith("SAME"):
-        return [size * stride for size, stride in zip(sizes, strides, strict=True)]
-    return None
+    return [_Axis(1, 1, 1, 1, 0, 1), *axes] if rank == 1 else axes
 
 
 def _axis(axis: _Axis, pads: tuple[int, int], extra: int, wanted: int | None, auto_pad: str) -> _Axis:
+    """Place the output. SAME gives i * s cells, but no more than there are, as in onnxruntime."""
     low, output = 0, axis.full + extra
+    if wanted is None and auto_pad.startswith("SAME"):
+        wanted = min(axis.size * axis.stride, output)
     if wanted is not None:
         total = axis.full + extra - wanted
         low = total // 2 if auto_pad == "SAME_UPPER" else total - total // 2

@@ -1,4 +1,4 @@
-"""Conv of one or two spatial dimensions.
+"""Conv of one to three spatial dimensions (three: see window3d.py).
 
 group 1            → conv_2d            weights [O, I, kH, kW]   → [O, kH, kW, I]
 group = C_in       → depthwise_conv_2d  weights [C*m, 1, kH, kW] → [1, kH, kW, C*m]
@@ -20,25 +20,48 @@ from edgec.frontends.onnx.lowerings.padding import (
     spatial_rank,
     to_nhwc,
 )
+from edgec.frontends.onnx.lowerings.window3d import planes_as_channels
 from edgec.frontends.onnx.registry import lowers
 from edgec.ir import Value
 from edgec.ops import Builder, Padding
 from edgec.ops.conv import Conv2DAttributes, DepthwiseConv2DAttributes
+from edgec.ops.grids import moved
 
 
-@lowers("Conv")
+@lowers("Conv", dynamic=True)
 def conv(ctx: LoweringContext) -> Value:
     """Cross-correlation: y[o] = sum over taps and channels of w[o] * x, plus bias[o]."""
     x, weights, group = ctx.input(0), ctx.input(1), ctx.int("group", 1)
     rank = spatial_rank(x)
     _check_channels(x, weights, group)
     windows = read_windows(ctx, x.shape[2:], ctx.ints("kernel_shape") or weights.shape[2:])
-    data, padding = padded(ctx.build, to_nhwc(ctx, x), windows)
+    if rank == 3:
+        return _conv_3d(ctx, windows, group)
     depthwise = group == x.shape[1] > 1
+    data, padding = padded(ctx.build, to_nhwc(ctx, x), windows)
     shape = [*weights.shape[:2], *(window.kernel for window in windows)]
     axes = [1, 2, 3, 0] if depthwise else [0, 2, 3, 1]
     arranged = permuted(ctx.build, weights, shape, axes)
     return from_nhwc(ctx, with_bias(ctx, data, arranged, windows, padding, depthwise), rank)
+
+
+def _conv_3d(ctx: LoweringContext, windows: Sequence[Window], group: int) -> Value:
+    """One conv_2d over `[N * D_o, H, W, k * C]`."""
+    x, weights, depth = ctx.input(0), ctx.input(1), windows[0]
+    planes = planes_as_channels(ctx.build, ctx.to_channels_last(x), depth, group)
+    data, padding = padded(ctx.build, planes, windows[1:])
+    arranged = weights_for_planes(ctx.build, weights)
+    y = with_bias(ctx, data, arranged, windows[1:], padding, depthwise=False)
+    return ctx.to_channels_first(ctx.build.reshape(y, [x.shape[0], depth.output, *y.shape[1:]]))
+
+
+def weights_for_planes(build: Builder, weights: Value) -> Value:
+    """Return `[O, I, kD, kH, kW]` as the `[O, kH, kW, kD * I]` that fits `planes_as_channels`."""
+    arranged = permuted(build, weights, weights.shape, [0, 3, 4, 2, 1])
+    shape = [*arranged.shape[:3], arranged.shape[3] * arranged.shape[4]]
+    if arranged.data is None:
+        return build.reshape(arranged, shape)
+    return moved(build, arranged, arranged.data.reshape(shape))
 
 
 def _check_channels(x: Value, weights: Value, group: int) -> None:
@@ -112,4 +135,4 @@ def permuted(build: Builder, value: Value, shape: Sequence[int], axes: Sequence[
     if value.data is None:
         return build.transpose(build.reshape(value, shape), axes)
     data = np.ascontiguousarray(np.transpose(value.data.reshape(shape), axes))
-    return build.constant(data, name=value.name)
+    return moved(build, value, data, axes)  # scales lie along the first two axes, which keep their number

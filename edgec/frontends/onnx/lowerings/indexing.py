@@ -9,21 +9,52 @@ from edgec.frontends.onnx.context import LoweringContext, LoweringError
 from edgec.frontends.onnx.integers import compute, number
 from edgec.frontends.onnx.lowerings.movement import box, concatenated, expanded, sliced
 from edgec.frontends.onnx.registry import lowers
-from edgec.ir import DType, Shape, Value
+from edgec.frontends.onnx.sizes import as_value, dim, int32, scalar
+from edgec.ir import DYNAMIC, DType, Shape, Value
 from edgec.ops.movement import GatherAttributes, ReverseSequenceAttributes
 
 
-@lowers("Gather")
+@lowers("Gather", dynamic=True)
 def gather(ctx: LoweringContext) -> Value:
     """Slices of `x` along an axis; one known index, or a known run of them, is a slice."""
     x, indices = ctx.input(0), ctx.input(1)
     axis = checked_axis(ctx.int("axis"), x.type.rank)
+    known = _known_entries(ctx, x, indices)
+    if known is not None:
+        return known
+    if x.shape[axis] == DYNAMIC:
+        indices = _from_an_unknown_front(ctx, indices, x, axis)
+        return ctx.build.op("gather", [x, indices], GatherAttributes(axis))
     indices = from_the_front(ctx, indices, x.shape[axis])
-    run = _known_run(indices)
+    run = _known_run(indices) if x.type.is_static else None
     if run is None:
         return ctx.build.op("gather", [x, indices], GatherAttributes(axis))
     taken = sliced(ctx.build, x, axis, run, indices.type.size)
     return ctx.build.reshape(taken, [*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]])
+
+
+def _known_entries(ctx: LoweringContext, x: Value, indices: Value) -> Value | None:
+    """Return known entries of a vector that is computed at run time (a shape, say) as a constant."""
+    if x.data is not None or indices.data is None or x.type.rank != 1 or not x.dtype.is_integer:
+        return None
+    entries = ctx.entries(x) if x.type.is_static else []
+    places = [int(index) for index in indices.data.reshape(-1)]
+    if any(not -len(entries) <= place < len(entries) for place in places):
+        return None
+    found = [entries[place] for place in places]
+    if any(entry is None for entry in found):
+        return None
+    return ctx.build.constant(np.asarray(found, x.dtype.numpy).reshape(indices.shape))
+
+
+def _from_an_unknown_front(ctx: LoweringContext, indices: Value, x: Value, axis: int) -> Value:
+    """Return indices counted from the front of an axis whose size the run time knows."""
+    if indices.data is not None and (not indices.data.size or int(indices.data.min()) >= 0):
+        return int32(ctx.build, indices)
+    wide = ctx.cast(as_value(ctx.build, dim(ctx.build, x, axis)), indices.dtype)
+    shifted = ctx.build.op("add", [indices, wide])
+    negative = ctx.build.op("less", [indices, number(ctx, 0, indices)])
+    return ctx.build.op("select_v2", [negative, shifted, indices])
 
 
 def from_the_front(ctx: LoweringContext, indices: Value, size: int) -> Value:
@@ -84,7 +115,7 @@ def gather_nd(ctx: LoweringContext) -> Value:
             "Their last axis names coordinates, and batch axes agree.",
             "Correct the indices.",
         )
-    indices = _coordinates_from_the_front(ctx, indices, dims)
+    indices = coordinates_from_the_front(ctx, indices, dims)
     if batch:
         grid = np.indices(indices.shape[:batch]).transpose(*range(1, batch + 1), 0)
         grid = grid.reshape(*indices.shape[:batch], *[1] * (indices.type.rank - 1 - batch), batch)
@@ -94,7 +125,7 @@ def gather_nd(ctx: LoweringContext) -> Value:
     return ctx.build.op("gather_nd", [x, indices])
 
 
-def _coordinates_from_the_front(ctx: LoweringContext, indices: Value, dims: np.ndarray) -> Value:
+def coordinates_from_the_front(ctx: LoweringContext, indices: Value, dims: np.ndarray) -> Value:
     """Like `from_the_front` for vectors of coordinates, each with its own dimension."""
     if indices.data is not None:
         data = indices.data.astype(np.int64)
@@ -114,19 +145,32 @@ def _coordinates_from_the_front(ctx: LoweringContext, indices: Value, dims: np.n
 @lowers("OneHot")
 def one_hot(ctx: LoweringContext) -> Value:
     """select_v2(indices = 0 … depth - 1 along a new axis, on, off): what lies outside is off everywhere."""
-    indices, values = ctx.input(0), ctx.input(2)
-    depth = ctx.constant_ints(1)[0]
+    indices, values, depth = ctx.input(0), ctx.input(2), ctx.input(1)
     rank = indices.type.rank + 1
     axis = checked_axis(ctx.int("axis", -1), rank)
-    shifted = compute(ctx, "add", indices, number(ctx, depth, indices))
+    if depth.data is None:
+        depth = scalar(ctx.build, depth)
+        steps = ctx.build.op("range", [ctx.build.constant(0), depth, ctx.build.constant(1)])
+    else:
+        depth = number(ctx, ctx.constant_ints(1)[0], indices)
+        steps = ctx.build.constant(np.arange(depth.constant().item()).astype(indices.dtype.numpy))
+    depth, steps = (ctx.cast(value, indices.dtype) for value in (depth, steps))
+    shifted = compute(ctx, "add", indices, depth)
     negative = compute(ctx, "less", indices, number(ctx, 0, indices))
     entries = ctx.build.op("select_v2", [negative, shifted, indices])
     spread: Shape = (*indices.shape[:axis], 1, *indices.shape[axis:])
-    steps = np.arange(depth).astype(indices.dtype.numpy)
-    steps = ctx.build.constant(steps.reshape([depth if a == axis else 1 for a in range(rank)]))
-    hit = compute(ctx, "equal", ctx.build.reshape(entries, spread), steps)
+    along = [steps.shape[0] if a == axis else 1 for a in range(rank)]
+    hit = compute(ctx, "equal", ctx.build.reshape(entries, spread), ctx.build.reshape(steps, along))
     off, on = (ctx.build.reshape(sliced(ctx.build, values, 0, index, 1), ()) for index in (0, 1))
     return ctx.build.op("select_v2", [hit, on, off])
+
+
+def _counted(ctx: LoweringContext, depth: Value) -> Value:
+    """Return 0 … depth - 1 as int32."""
+    if depth.data is not None:
+        return ctx.build.constant(np.arange(int(depth.data), dtype=np.int32))
+    zero, one = (ctx.build.constant(np.asarray(item, np.int32)) for item in (0, 1))
+    return ctx.build.op("range", [zero, depth, one])
 
 
 @lowers("ReverseSequence")

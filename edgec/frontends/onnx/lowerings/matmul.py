@@ -14,6 +14,7 @@ from edgec.frontends.onnx.context import LoweringContext, LoweringError
 from edgec.frontends.onnx.registry import lowers
 from edgec.ir import Value
 from edgec.ops import Builder
+from edgec.ops.grids import moved, on_grid
 from edgec.ops.matmul import BatchMatMulAttributes, FullyConnectedAttributes
 from edgec.ops.reduce import ReducerAttributes
 
@@ -21,7 +22,7 @@ _MOST_PRODUCTS = 1 << 22
 """Integer products are held all at once before they are summed; this caps them at 16 MiB of int32."""
 
 
-@lowers("MatMul")
+@lowers("MatMul", dynamic=True)
 def matmul(ctx: LoweringContext) -> Value:
     """Matrix product of the last two axes, the others broadcast (NumPy's matmul)."""
     x, y = ctx.input(0), ctx.input(1)
@@ -39,7 +40,7 @@ def matmul(ctx: LoweringContext) -> Value:
     return ctx.build.reshape(product, shape)
 
 
-@lowers("Gemm")
+@lowers("Gemm", dynamic=True)
 def gemm(ctx: LoweringContext) -> Value:
     """alpha * A' @ B' + beta * C, where A' and B' may be transposed."""
     a, b, c = ctx.input(0), ctx.input(1), ctx.optional_input(2)
@@ -51,10 +52,15 @@ def gemm(ctx: LoweringContext) -> Value:
         product = _batch_matmul(ctx.build, a, b, adj_y=bool(ctx.int("transB")))
         product = _scaled(ctx.build, product, alpha)
         return product if c is None else ctx.build.op("add", [product, _scaled(ctx.build, c, beta)])
-    weights = b.data if ctx.int("transB") else b.data.T
-    weights = weights if alpha == 1.0 else np.multiply(weights, alpha, dtype=np.float32)
+    if ctx.int("transB"):
+        weights = moved(ctx.build, b, b.data)
+    else:
+        weights = moved(ctx.build, b, np.ascontiguousarray(b.data.T), [1, 0])
+    if alpha != 1.0:
+        scaled = np.multiply(weights.constant(), alpha, dtype=np.float32)
+        weights = ctx.build.constant(scaled, name=b.name)
     bias = _bias(c, beta, weights.shape[0])
-    y = fully_connected(ctx.build, a, ctx.build.constant(np.ascontiguousarray(weights), name=b.name), bias)
+    y = fully_connected(ctx.build, a, weights, bias)
     return y if c is None or bias is not None else ctx.build.op("add", [y, _scaled(ctx.build, c, beta)])
 
 
@@ -75,8 +81,9 @@ def multiply(build: Builder, x: Value, y: Value) -> Value:
     if not x.dtype.is_float:
         return _integer_product(build, x, y)
     if y.data is not None and x.data is None and prod(y.shape[:-2]) == 1:
-        weights = np.ascontiguousarray(y.data.reshape(y.shape[-2:]).T)
-        product = fully_connected(build, x, build.constant(weights, name=y.name), None)
+        data = np.ascontiguousarray(y.data.reshape(y.shape[-2:]).T)
+        weights = moved(build, y, data, [y.type.rank - 1, y.type.rank - 2])
+        product = fully_connected(build, x, weights, None)
         rank = max(x.type.rank, y.type.rank)
         return build.reshape(product, [*[1] * (rank - product.type.rank), *product.shape])
     return _batch_matmul(build, x, y)
@@ -96,6 +103,10 @@ def _batch_matmul(build: Builder, x: Value, y: Value, *, adj_y: bool = False) ->
     x = reshaped(build, x, [1] * (rank - x.type.rank) + list(x.shape))
     y = reshaped(build, y, [1] * (rank - y.type.rank) + list(y.shape))
     attributes = BatchMatMulAttributes(adj_y=adj_y)
+    if rank > 5 and not (x.type.is_static and y.type.is_static):
+        raise LoweringError(
+            f"multiplies {x.type} by {y.type}", "Beyond rank 5 sizes have to be known.", "Pin the dimensions."
+        )
     if rank <= 5:
         return build.op("batch_matmul", [x, y], attributes)
     batches = (x.shape[:-2], y.shape[:-2])
@@ -134,4 +145,8 @@ def reshaped(build: Builder, x: Value, shape: list[int]) -> Value:
     """Return x in another shape; a constant stays one."""
     if x.data is None:
         return build.reshape(x, shape)
-    return x if list(x.shape) == shape else build.constant(x.data.reshape(shape), name=x.name)
+    if list(x.shape) == shape:
+        return x
+    grid = x.type.quantization
+    keeps_grid = grid is not None and not grid.per_axis
+    return on_grid(build, x.data.reshape(shape), grid if keeps_grid else None, x.name)

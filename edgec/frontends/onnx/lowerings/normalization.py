@@ -13,13 +13,13 @@ import numpy as np
 from edgec.frontends.onnx.context import LoweringContext, LoweringError
 from edgec.frontends.onnx.lowerings.matmul import fully_connected, reshaped
 from edgec.frontends.onnx.registry import lowers
-from edgec.ir import Array, DType, Value
+from edgec.ir import DYNAMIC, Array, DType, Value
 from edgec.ops import Builder
 from edgec.ops.normalization import LocalResponseNormalizationAttributes
 from edgec.ops.reduce import ArgMaxAttributes, ReducerAttributes
 
 
-@lowers("BatchNormalization")
+@lowers("BatchNormalization", dynamic=True)
 def batch_normalization(ctx: LoweringContext) -> Value:
     """x * a + b with a = scale / sqrt(var + epsilon), b = bias - mean * a, computed in float64."""
     _refuse_training(ctx)
@@ -61,7 +61,7 @@ def _affine_at_run_time(build: Builder, x: Value, parameters: Sequence[Value], e
     return build.op("add", [build.op("mul", [centred, factor]), bias])
 
 
-@lowers("InstanceNormalization")
+@lowers("InstanceNormalization", dynamic=True)
 def instance_normalization(ctx: LoweringContext) -> Value:
     """Normalize each channel of each sample over its spatial axes."""
     data = ctx.to_channels_last(ctx.input(0))
@@ -70,7 +70,7 @@ def instance_normalization(ctx: LoweringContext) -> Value:
     return ctx.to_channels_first(_affine(ctx.build, normal, ctx.input(1), ctx.input(2)))
 
 
-@lowers("LayerNormalization", since=17)
+@lowers("LayerNormalization", since=17, dynamic=True)
 def layer_normalization(ctx: LoweringContext) -> Sequence[Value]:
     """Normalize over the axes from `axis` on; also returns the mean and the inverse deviation."""
     x = ctx.input(0)
@@ -99,7 +99,7 @@ def group_normalization(ctx: LoweringContext) -> Value:
     return ctx.to_channels_first(y)
 
 
-@lowers("MeanVarianceNormalization")
+@lowers("MeanVarianceNormalization", dynamic=True)
 def mean_variance_normalization(ctx: LoweringContext) -> Value:
     """(x - mean) / deviation over `axes`; 1e-18 keeps a variance of zero from dividing by zero."""
     x = ctx.input(0)
@@ -157,7 +157,7 @@ def _channel_band(channels: int, size: int) -> np.ndarray:
     return ((offset >= -((size - 1) // 2)) & (offset <= size // 2)).astype(np.float32)
 
 
-@lowers("LpNormalization")
+@lowers("LpNormalization", dynamic=True)
 def lp_normalization(ctx: LoweringContext) -> Value:
     """x / norm along one axis; a vector of zeros stays zero."""
     x, p = ctx.input(0), ctx.int("p", 2)
@@ -170,25 +170,25 @@ def lp_normalization(ctx: LoweringContext) -> Value:
     return ctx.build.op("div", [x, ctx.build.op("maximum", [norm, smallest])])
 
 
-@lowers("Softmax")
+@lowers("Softmax", dynamic=True)
 def softmax_of_rows(ctx: LoweringContext) -> Value:
     """exp(x) / sum(exp(x)) over all axes from `axis` (default 1) on, as one row."""
     return _over_rows(ctx, lambda x: ctx.build.op("softmax", [x]))
 
 
-@lowers("Softmax", since=13)
+@lowers("Softmax", since=13, dynamic=True)
 def softmax(ctx: LoweringContext) -> Value:
     """exp(x) / sum(exp(x)) along one axis."""
     return _over_axis(ctx, lambda x: ctx.build.op("softmax", [x]))
 
 
-@lowers("LogSoftmax")
+@lowers("LogSoftmax", dynamic=True)
 def log_softmax_of_rows(ctx: LoweringContext) -> Value:
     """x - log(sum(exp(x))) over all axes from `axis` (default 1) on, as one row."""
     return _over_rows(ctx, lambda x: ctx.build.op("log_softmax", [x]))
 
 
-@lowers("LogSoftmax", since=13)
+@lowers("LogSoftmax", since=13, dynamic=True)
 def log_softmax(ctx: LoweringContext) -> Value:
     """x - log(sum(exp(x))) along one axis."""
     return _over_axis(ctx, lambda x: ctx.build.op("log_softmax", [x]))
@@ -209,7 +209,15 @@ def hardmax(ctx: LoweringContext) -> Value:
 def _over_rows(ctx: LoweringContext, apply: Callable[[Value], Value]) -> Value:
     x = ctx.input(0)
     axis = _axis(ctx, x, 1, end=1)
-    rows = ctx.build.reshape(x, [prod(x.shape[:axis]), prod(x.shape[axis:])])
+    if axis == x.type.rank - 1:  # rows already, whatever the other sizes are
+        return apply(x)
+    if x.shape.count(DYNAMIC) > 1:
+        raise LoweringError(
+            f"normalizes {x.type}", "Only one of its sizes may be known at run time.", "Pin the others."
+        )
+    rows = ctx.build.reshape(
+        x, [DYNAMIC if DYNAMIC in part else prod(part) for part in (x.shape[:axis], x.shape[axis:])]
+    )
     return ctx.build.reshape(apply(rows), x.shape)
 
 

@@ -7,7 +7,9 @@ import numpy as np
 from edgec.frontends.onnx.axes import axes_setting, int_setting
 from edgec.frontends.onnx.context import LoweringContext, LoweringError
 from edgec.frontends.onnx.lowerings.movement import box, concatenated, sliced, tiled
+from edgec.frontends.onnx.lowerings.pad_at_run_time import centred, pad_at_run_time, read_pads
 from edgec.frontends.onnx.registry import lowers
+from edgec.frontends.onnx.sizes import Size, entry, int32, length
 from edgec.ir import Value
 from edgec.ops import Builder
 from edgec.ops.movement import GatherAttributes
@@ -17,21 +19,31 @@ _KERNEL_RANK = 5
 """The builtin pad kernels stop here."""
 
 
-@lowers("Pad")
+@lowers("Pad", dynamic=True)
 def pad(ctx: LoweringContext) -> Value:
     """Negative pads cut, then positive ones add: a constant, a mirror image, the border or the other end."""
     x, mode = ctx.input(0), ctx.string("mode", "constant")
-    pads = _pads(ctx, x.type.rank)
-    x = _cut(ctx.build, x, pads)
-    pads = _added(pads)
-    if mode == "constant":
-        return _with_constant(ctx.build, x, pads, _fill(ctx))
-    if mode not in _BY_MODE:
+    if mode not in ("constant", *_BY_MODE):
         raise LoweringError(
             f"has mode '{mode}'",
             "Known modes are constant, reflect, edge and wrap.",
             "Export with one of these.",
         )
+    if any(_is_computed(ctx, index) for index in (1, 3)):
+        return pad_at_run_time(ctx.build, x, read_pads(ctx, 1, 3), mode, _fill(ctx))
+    if not x.type.is_static:
+        pads = _pads(ctx, x.type.rank)
+        kernel_fits = (
+            mode == "constant" and min(map(min, pads), default=0) >= 0 and x.type.rank <= _KERNEL_RANK
+        )
+        if kernel_fits:
+            return _with_constant(ctx.build, x, pads, _fill(ctx))
+        return pad_at_run_time(ctx.build, x, pads, mode, _fill(ctx))
+    pads = _pads(ctx, x.type.rank)
+    x = _cut(ctx.build, x, pads)
+    pads = _added(pads)
+    if mode == "constant":
+        return _with_constant(ctx.build, x, pads, _fill(ctx))
     if not any(map(any, pads)):
         return x
     if mode == "reflect" and all(
@@ -44,6 +56,11 @@ def pad(ctx: LoweringContext) -> Value:
         if low or high:
             x = _BY_MODE[mode](ctx.build, x, axis, low, high)
     return x
+
+
+def _is_computed(ctx: LoweringContext, index: int) -> bool:
+    value = ctx.optional_input(index)
+    return value is not None and value.data is None
 
 
 def _pads(ctx: LoweringContext, rank: int) -> Pads:
@@ -147,9 +164,12 @@ _BY_MODE = {"reflect": _reflected, "edge": _extended, "wrap": _wrapped}
 @lowers("CenterCropPad")
 def center_crop_pad(ctx: LoweringContext) -> Value:
     """Cut or pad each named axis to a size, as much in front as behind; of an odd count, less in front."""
-    x, sizes = ctx.input(0), ctx.constant_ints(1)
+    x = ctx.input(0)
     axes = axes_setting(ctx, 2, x.type.rank)
     axes = list(range(x.type.rank)) if axes is None else axes
+    if _is_computed(ctx, 1):
+        return _centred_at_run_time(ctx, axes)
+    sizes = ctx.constant_ints(1)
     if len(sizes) != len(axes) or min(sizes, default=1) < 1:
         raise LoweringError(
             f"has sizes {sizes} for {len(axes)} axes", "Each axis needs a positive one.", "Correct the sizes."
@@ -160,3 +180,16 @@ def center_crop_pad(ctx: LoweringContext) -> Value:
         low = missing // 2 if missing > 0 else -(-missing // 2)
         pads[axis] = (low, missing - low)
     return _with_constant(ctx.build, _cut(ctx.build, x, pads), _added(pads), None)
+
+
+def _centred_at_run_time(ctx: LoweringContext, axes: list[int]) -> Value:
+    x, build = ctx.input(0), ctx.build
+    if length(ctx, 1) != len(axes):
+        raise LoweringError(
+            f"has {length(ctx, 1)} sizes for {len(axes)} axes", "Each axis needs one.", "Correct the sizes."
+        )
+    pads: list[tuple[Size, Size]] = [(0, 0)] * x.type.rank
+    sizes = int32(build, ctx.input(1))
+    for index, axis in enumerate(axes):
+        pads[axis] = centred(build, x, axis, entry(build, sizes, index))
+    return pad_at_run_time(build, x, pads, "constant", None)

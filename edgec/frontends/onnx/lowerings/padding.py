@@ -5,13 +5,14 @@ One axis with input size i, window e = (kernel - 1) * dilation + 1, stride s, `l
     needed after the input = (o - 1) * s + e - i - low
     TensorFlow's SAME      : o = ceil(i / s), total = max((o - 1) * s + e - i, 0), low = total // 2
 
-so SAME is used only where `o` and `low` are the source's own.
+so SAME is used only where `o` and `low` are the source's own. Where i is known at run time only (DYNAMIC),
+pads are explicit and VALID rounds down as ONNX does; SAME fits where the stride is 1.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,7 +23,10 @@ from edgec.ops import Builder, Padding
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A window along one axis; `low` and `high` are the source's pads (negative ones cut cells off)."""
+    """A window along one axis; `low` and `high` are the source's pads (negative ones cut cells off).
+
+    `same` says SAME_UPPER for a size that only the run time knows: its pads are not known either.
+    """
 
     size: int
     kernel: int
@@ -31,6 +35,7 @@ class Window:
     low: int = 0
     high: int = 0
     output: int = 1
+    same: bool = False
 
     @property
     def extent(self) -> int:
@@ -40,24 +45,59 @@ class Window:
     @property
     def after(self) -> int:
         """Cells to add behind the input (negative: to cut) so that VALID takes exactly `output` steps."""
+        if self.size == DYNAMIC:
+            return self.high
         needed = (self.output - 1) * self.stride + self.extent - self.size - self.low
         return needed if needed >= 0 or -needed >= self.stride else 0
 
     @property
     def is_valid(self) -> bool:
         """Whether TFLite's VALID takes the same steps."""
-        return self.low == 0 and self.after == 0
+        return self.low == 0 and self.after == 0 and not self.same
 
     @property
     def is_same(self) -> bool:
         """Whether TFLite's SAME takes the same steps."""
+        if self.size == DYNAMIC:
+            around = self.extent - 1
+            fits = (self.low, self.high) == (around // 2, around - around // 2)
+            return self.same or (self.stride == 1 and fits)
         total = max((self.output - 1) * self.stride + self.extent - self.size, 0)
         return self.output == -(-self.size // self.stride) and self.low == total // 2
 
     def taps(self) -> np.ndarray:
         """Return the input position of every tap, `int[output, kernel]`; positions in pads lie outside."""
+        if self.size == DYNAMIC:
+            raise _unknown_size("the cells that each window covers")
         steps = np.arange(self.output) * self.stride - self.low
         return steps[:, None] + np.arange(self.kernel) * self.dilation
+
+
+def inside_taps(window: Window) -> np.ndarray:
+    """Return the taps with those in pads replaced by the first real one: a maximum stays the same."""
+    taps = window.taps()
+    real = (taps >= 0) & (taps < window.size)
+    refuse_empty(real.sum(axis=1))
+    first = np.take_along_axis(taps, real.argmax(axis=1)[:, None], axis=1)
+    return np.where(real, taps, first)
+
+
+def refuse_empty(counted: np.ndarray) -> None:
+    """Raise LoweringError where a pool's window holds no cell of the input."""
+    if not counted.all():
+        raise LoweringError(
+            "a window lies in the pads alone",
+            "It has neither a maximum nor an average.",
+            "Use pads smaller than the kernel.",
+        )
+
+
+def _unknown_size(what: str) -> LoweringError:
+    return LoweringError(
+        f"needs {what}, and the size of the input is known at run time only",
+        "They follow from the size.",
+        "Fix the sizes with --input-shape.",
+    )
 
 
 UNIT = Window(size=1, kernel=1)
@@ -65,18 +105,18 @@ UNIT = Window(size=1, kernel=1)
 
 
 def spatial_rank(x: Value) -> int:
-    """Return 1 or 2 for `[N, C, L]` and `[N, C, H, W]`; LoweringError for anything else."""
+    """Return 1, 2 or 3 for `[N, C, L]`, `[N, C, H, W]`, `[N, C, D, H, W]`; LoweringError for others."""
     rank = x.type.rank - 2
-    if rank not in (1, 2):
+    if rank not in (1, 2, 3):
         raise LoweringError(
             f"has {rank} spatial dimensions (input {list(x.shape)})",
-            "TFLite's window kernels slide over two.",
-            "Use the one- or two-dimensional operator.",
+            "TFLite's window kernels slide over two, and a third is taken apart into planes.",
+            "Use an operator with one to three spatial dimensions.",
         )
-    if DYNAMIC in x.shape:
+    if x.shape[1] == DYNAMIC or (rank == 3 and DYNAMIC in x.shape):
         raise LoweringError(
-            f"reads {list(x.shape)}, whose sizes are known only at run time",
-            "Pads and window counts follow from the sizes.",
+            f"reads {x.type}, whose sizes are known only at run time",
+            "The number of channels has to be known, and with three spatial dimensions all sizes.",
             "Fix the sizes with --input-shape.",
         )
     return rank
@@ -94,8 +134,16 @@ def axis_ints(ctx: LoweringContext, name: str, count: int, default: int) -> list
 
 def read_windows(
     ctx: LoweringContext, sizes: Sequence[int], kernel: Sequence[int], *, ceil: bool = False
-) -> tuple[Window, Window]:
-    """Return the windows of H and W (H is `UNIT` for one spatial axis) from the node's attributes."""
+) -> list[Window]:
+    """Return the windows of H and W (H is `UNIT` for one spatial axis), or of D, H and W."""
+    windows = axis_windows(ctx, sizes, kernel, ceil=ceil)
+    return [UNIT, *windows] if len(windows) == 1 else windows
+
+
+def axis_windows(
+    ctx: LoweringContext, sizes: Sequence[int], kernel: Sequence[int], *, ceil: bool = False
+) -> list[Window]:
+    """Return the window of every spatial axis from the node's attributes."""
     rank = len(sizes)
     if len(kernel) != rank or min(kernel) < 1:
         raise LoweringError(f"kernel_shape {list(kernel)} does not fit {rank} spatial dimensions")
@@ -107,8 +155,9 @@ def read_windows(
         window = Window(sizes[axis], kernel[axis], strides[axis], dilations[axis])
         low, high = _pads(window, auto_pad, (pads[axis], pads[axis + rank]))
         output = _output(window, low, high, ceil)
-        windows.append(Window(window.size, window.kernel, window.stride, window.dilation, low, high, output))
-    return (UNIT, windows[0]) if rank == 1 else (windows[0], windows[1])
+        same = auto_pad == "SAME_UPPER" and window.size == DYNAMIC
+        windows.append(replace(window, low=low, high=high, output=output, same=same))
+    return windows
 
 
 def _pads(window: Window, auto_pad: str, explicit: tuple[int, int]) -> tuple[int, int]:
@@ -118,13 +167,22 @@ def _pads(window: Window, auto_pad: str, explicit: tuple[int, int]) -> tuple[int
         return 0, 0
     if auto_pad not in ("SAME_UPPER", "SAME_LOWER"):
         raise LoweringError(f"auto_pad '{auto_pad}' is unknown", "", "Export with explicit pads.")
+    if window.size == DYNAMIC and window.stride > 1:
+        if auto_pad == "SAME_UPPER":
+            return 0, 0
+        raise _unknown_size(f"the pads of auto_pad {auto_pad}")
     steps = -(-window.size // window.stride)
     total = max((steps - 1) * window.stride + window.extent - window.size, 0)
+    total = window.extent - 1 if window.size == DYNAMIC else total
     low = total // 2 if auto_pad == "SAME_UPPER" else total - total // 2
     return low, total - low
 
 
 def _output(window: Window, low: int, high: int, ceil: bool) -> int:
+    if window.size == DYNAMIC:
+        if ceil and window.stride > 1:
+            raise _unknown_size("whether ceil_mode adds a window")
+        return DYNAMIC
     free = window.size + low + high - window.extent
     if free < 0:
         raise LoweringError(
@@ -159,10 +217,10 @@ def pad_or_crop(build: Builder, x: Value, pads: Sequence[tuple[int, int]]) -> Va
 
 
 def to_nhwc(ctx: LoweringContext, x: Value) -> Value:
-    """Return `[N, C, H, W]` as `[N, H, W, C]`, and `[N, C, L]` as `[N, 1, L, C]`."""
+    """Return `[N, C, (D,) H, W]` as `[N, (D,) H, W, C]`, and `[N, C, L]` as `[N, 1, L, C]`."""
     rank = spatial_rank(x)
     x = ctx.to_channels_last(x)
-    return x if rank == 2 else ctx.build.reshape(x, [x.shape[0], 1, *x.shape[1:]])
+    return x if rank > 1 else ctx.build.reshape(x, [x.shape[0], 1, *x.shape[1:]])
 
 
 def from_nhwc(ctx: LoweringContext, x: Value, rank: int) -> Value:

@@ -1,4 +1,4 @@
-"""Pools of one or two spatial dimensions, and global pools.
+"""Pools of one to three spatial dimensions (three: see window3d.py), and global pools.
 
 MaxPool      pads repeat the edge: a window that touches a pad holds the edge cell already, so its
              maximum stays. Unlike a pad with the lowest float, this keeps calibrated ranges as they are.
@@ -9,6 +9,7 @@ LpPool       (sum |x|^p)^(1/p), the sum as a depthwise convolution with ones
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from math import prod
 
 import numpy as np
@@ -16,83 +17,94 @@ import numpy as np
 from edgec.frontends.onnx.context import LoweringContext, LoweringError
 from edgec.frontends.onnx.lowerings.convolution import convolve, zeros
 from edgec.frontends.onnx.lowerings.padding import (
+    UNIT,
     Window,
+    axis_windows,
     from_nhwc,
+    inside_taps,
     pad_or_crop,
     padded,
-    read_windows,
+    refuse_empty,
     spatial_rank,
     to_nhwc,
 )
+from edgec.frontends.onnx.lowerings.pool_indices import max_pool_with_indices
+from edgec.frontends.onnx.lowerings.window3d import slide
 from edgec.frontends.onnx.registry import lowers
-from edgec.ir import DType, Value
+from edgec.ir import DYNAMIC, DType, Value
 from edgec.ops import Builder, Padding
 from edgec.ops.movement import ConcatenationAttributes, GatherAttributes
 from edgec.ops.pool import Pool2DAttributes
 from edgec.ops.reduce import ReducerAttributes
 
 
-@lowers("MaxPool")
-def max_pool(ctx: LoweringContext) -> Value:
-    """Maximum over each window; cells in pads never win."""
+@lowers("MaxPool", dynamic=True)
+def max_pool(ctx: LoweringContext) -> Value | Sequence[Value]:
+    """Maximum over each window; cells in pads never win. Indices, where asked for, cost a gather."""
     if ctx.wants_output(1):
-        raise LoweringError(
-            "asks for the Indices output",
-            "No TFLite kernel returns where a maximum was.",
-            "Remove what reads Indices (MaxUnpool), for instance by upsampling with Resize.",
-        )
+        if not ctx.input(0).type.is_static:
+            raise LoweringError(
+                "asks for the Indices output", "They need known sizes.", "Pin the dimensions."
+            )
+        return max_pool_with_indices(ctx, _axis_windows(ctx))
     windows, data, rank = _windowed(ctx)
-    dtype = data.dtype
     data = ctx.cast(data, DType.FLOAT32)  # exact for the 8-bit integers ONNX allows
-    data, windows = _without_dilation(ctx.build, data, windows)
-    if not all(window.is_same for window in windows):
-        data, windows = _edges_repeated(ctx.build, data, windows)
-    y = _pool(ctx.build, "max_pool_2d", data, windows)
-    return from_nhwc(ctx, ctx.cast(y, dtype), rank)
+    y = slide(ctx.build, data, windows, _maximum)
+    return from_nhwc(ctx, ctx.cast(y, ctx.input(0).dtype), rank)
 
 
-@lowers("AveragePool")
+def _maximum(build: Builder, data: Value, windows: tuple[Window, Window]) -> Value:
+    data, windows = _without_dilation(build, data, windows)
+    if not all(window.is_same for window in windows) and not all(window.is_valid for window in windows):
+        data, windows = _edges_repeated(build, data, windows)
+    return _pool(build, "max_pool_2d", data, windows)
+
+
+@lowers("AveragePool", dynamic=True)
 def average_pool(ctx: LoweringContext) -> Value:
     """Mean over each window; pads count only with count_include_pad."""
     windows, data, rank = _windowed(ctx)
-    factors = _kernel_to_count(windows, bool(ctx.int("count_include_pad")))
+    average = partial(_average, include_pads=bool(ctx.int("count_include_pad")))
+    return from_nhwc(ctx, slide(ctx.build, data, windows, average), rank)
+
+
+def _average(build: Builder, data: Value, windows: tuple[Window, Window], *, include_pads: bool) -> Value:
+    factors = _kernel_to_count(windows, include_pads)
     if any(window.dilation > 1 for window in windows):
-        y = _window_sum(ctx.build, data, windows, 1 / prod(window.kernel for window in windows))
+        y = _window_sum(build, data, windows, 1 / prod(window.kernel for window in windows))
     elif _covers_everything(windows):
-        y = _reduce(ctx.build, "mean", data, [1, 2])
-    elif all(w.is_same for w in windows) and not ctx.int("count_include_pad"):
-        return from_nhwc(ctx, _pool(ctx.build, "average_pool_2d", data, windows), rank)
+        y = _reduce(build, "mean", data, [1, 2])
+    elif all(w.is_same for w in windows) and not include_pads:
+        return _pool(build, "average_pool_2d", data, windows)
     else:
         # Pads become data even where SAME fits: average_pool_2d's SAME leaves them out of the count.
-        data = pad_or_crop(ctx.build, data, [(0, 0), *((w.low, w.after) for w in windows), (0, 0)])
-        y = _pool(ctx.build, "average_pool_2d", data, [_settled(window) for window in windows])
-    if not (factors == 1).all():
-        y = ctx.build.op("mul", [y, ctx.build.constant(factors.astype(np.float32))])
-    return from_nhwc(ctx, y, rank)
+        data = pad_or_crop(build, data, [(0, 0), *((w.low, w.after) for w in windows), (0, 0)])
+        y = _pool(build, "average_pool_2d", data, [_settled(window) for window in windows])
+    return y if (factors == 1).all() else build.op("mul", [y, build.constant(factors.astype(np.float32))])
 
 
-@lowers("LpPool")
+@lowers("LpPool", dynamic=True)
 def lp_pool(ctx: LoweringContext) -> Value:
     """p-norm of each window."""
     windows, data, rank = _windowed(ctx)
     p = ctx.int("p", 2)
-    y = _root(ctx.build, _window_sum(ctx.build, _power(ctx.build, data, p), windows, 1.0), p)
-    return from_nhwc(ctx, y, rank)
+    summed = slide(ctx.build, _power(ctx.build, data, p), windows, partial(_window_sum, weight=1.0))
+    return from_nhwc(ctx, _root(ctx.build, summed, p), rank)
 
 
-@lowers("GlobalAveragePool")
+@lowers("GlobalAveragePool", dynamic=True)
 def global_average_pool(ctx: LoweringContext) -> Value:
     """Mean over all spatial axes."""
     return _global(ctx, "mean")
 
 
-@lowers("GlobalMaxPool")
+@lowers("GlobalMaxPool", dynamic=True)
 def global_max_pool(ctx: LoweringContext) -> Value:
     """Maximum over all spatial axes."""
     return _global(ctx, "reduce_max")
 
 
-@lowers("GlobalLpPool")
+@lowers("GlobalLpPool", dynamic=True)
 def global_lp_pool(ctx: LoweringContext) -> Value:
     """p-norm over all spatial axes."""
     p = ctx.int("p", 2)
@@ -110,15 +122,19 @@ def _reduce(build: Builder, kind: str, x: Value, axes: Sequence[int]) -> Value:
     return build.op(kind, [x, build.constant(list(axes))], ReducerAttributes(keep_dims=True))
 
 
-def _windowed(ctx: LoweringContext) -> tuple[tuple[Window, Window], Value, int]:
-    """Return the node's windows, its input as NHWC and the number of spatial dimensions."""
-    x = ctx.input(0)
-    rank = spatial_rank(x)
-    kernel = ctx.ints("kernel_shape")
+def _windowed(ctx: LoweringContext) -> tuple[list[Window], Value, int]:
+    """Return the node's windows (two or three), its input channels-last and its spatial dimensions."""
+    windows = _axis_windows(ctx)
+    rank = len(windows)
+    return [UNIT, *windows] if rank == 1 else windows, to_nhwc(ctx, ctx.input(0)), rank
+
+
+def _axis_windows(ctx: LoweringContext) -> list[Window]:
+    x, kernel = ctx.input(0), ctx.ints("kernel_shape")
+    spatial_rank(x)
     if kernel is None:
         raise LoweringError("attribute 'kernel_shape' is missing", "", "Export the model again.")
-    windows = read_windows(ctx, x.shape[2:], kernel, ceil=bool(ctx.int("ceil_mode")))
-    return windows, to_nhwc(ctx, x), rank
+    return axis_windows(ctx, x.shape[2:], kernel, ceil=bool(ctx.int("ceil_mode")))
 
 
 def _pool(build: Builder, kind: str, x: Value, windows: Sequence[Window]) -> Value:
@@ -136,7 +152,7 @@ def _pool(build: Builder, kind: str, x: Value, windows: Sequence[Window]) -> Val
 
 def _settled(window: Window) -> Window:
     """Return the window once its pads are part of the data: VALID with the same steps."""
-    size = window.size + window.low + window.after
+    size = DYNAMIC if window.size == DYNAMIC else window.size + window.low + window.after
     return Window(size, window.kernel, window.stride, window.dilation, output=window.output)
 
 
@@ -148,21 +164,15 @@ def _kernel_to_count(windows: Sequence[Window], include_pads: bool) -> np.ndarra
     """Return `kernel size / counted cells` as `[1, O_h, O_w, 1]`; ceil_mode's overhang never counts."""
     factors: list[np.ndarray] = []
     for window in windows:
+        if window.size == DYNAMIC and (include_pads or window.is_valid):
+            factors.append(np.ones(1))  # VALID: every window lies inside
+            continue
         low, high = (window.low, window.high) if include_pads else (0, 0)
         taps = window.taps()
         counted = ((taps >= -low) & (taps < window.size + high)).sum(axis=1)
-        _refuse_empty(counted)
+        refuse_empty(counted)
         factors.append(window.kernel / counted)
     return (factors[0][:, None] * factors[1])[None, :, :, None]
-
-
-def _refuse_empty(counted: np.ndarray) -> None:
-    if not counted.all():
-        raise LoweringError(
-            "a window lies in the pads alone",
-            "It has neither a maximum nor an average.",
-            "Use pads smaller than the kernel.",
-        )
 
 
 def _window_sum(build: Builder, x: Value, windows: Sequence[Window], weight: float) -> Value:
@@ -180,7 +190,7 @@ def _without_dilation(
     result: list[Window] = []
     for axis, window in enumerate(windows, start=1):
         if window.dilation > 1:
-            taps = _inside(window)
+            taps = inside_taps(window)
             indices = build.constant(taps.reshape(-1).astype(np.int32))
             x = build.op("gather", [x, indices], GatherAttributes(axis=axis))
             window = Window(taps.size, window.kernel, window.kernel, output=window.output)
@@ -188,21 +198,12 @@ def _without_dilation(
     return x, (result[0], result[1])
 
 
-def _inside(window: Window) -> np.ndarray:
-    """Return the taps with those in pads replaced by the window's first real one: the maximum stays."""
-    taps = window.taps()
-    real = (taps >= 0) & (taps < window.size)
-    _refuse_empty(real.sum(axis=1))
-    first = np.take_along_axis(taps, real.argmax(axis=1)[:, None], axis=1)
-    return np.where(real, taps, first)
-
-
 def _edges_repeated(
     build: Builder, x: Value, windows: tuple[Window, Window]
 ) -> tuple[Value, tuple[Window, Window]]:
     """Put copies of the first and last row and column where the windows have pads."""
     for axis, window in enumerate(windows, start=1):
-        _inside(window)
+        inside_taps(window)
         x = _edge_padded(build, x, axis, window.low, window.after)
     return x, (_settled(windows[0]), _settled(windows[1]))
 

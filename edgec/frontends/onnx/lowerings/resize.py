@@ -17,10 +17,13 @@ from math import floor, prod
 import numpy as np
 import numpy.typing as npt
 
+from edgec.frontends.onnx.axes import checked_axis
 from edgec.frontends.onnx.context import LoweringContext, LoweringError
+from edgec.frontends.onnx.lowerings import resize_at_run_time as at_run_time
 from edgec.frontends.onnx.lowerings.matmul import fully_connected
+from edgec.frontends.onnx.lowerings.resize_at_run_time import Settings
 from edgec.frontends.onnx.registry import lowers
-from edgec.ir import Attributes, Value
+from edgec.ir import DYNAMIC, Attributes, Value
 from edgec.ops import Builder
 from edgec.ops.matmul import BatchMatMulAttributes
 from edgec.ops.movement import GatherAttributes
@@ -41,41 +44,32 @@ class _Axis:
     roi: tuple[float, float] = (0.0, 1.0)
 
 
-@dataclass(frozen=True, slots=True)
-class _Settings:
-    """How values are read at coordinates."""
-
-    mode: str = "nearest"
-    coordinates: str = "half_pixel"
-    nearest: str = "round_prefer_floor"
-    cubic: float = -0.75
-    exclude_outside: bool = False
-    antialias: bool = False
-    extrapolation: float = 0.0
-
-
-@lowers("Upsample")
+@lowers("Upsample", dynamic=True)
 def upsample(ctx: LoweringContext) -> Value:
     """Resample at x / scale, nearest to the left or linear."""
+    settings = Settings(_mode(ctx), "asymmetric", "simple")
     scales = ctx.floats("scales")
     if scales is None:
+        if _sizes_are_open(ctx, 1):
+            return _resize_at_run_time(ctx, settings, scales=1)
         scales = ctx.constant(1).reshape(-1).tolist()
-    settings = _Settings(_mode(ctx), "asymmetric", "simple")
     return _resize(ctx, _by_scales(ctx.input(0), scales, range(len(scales))), settings)
 
 
-@lowers("Resize")
+@lowers("Resize", dynamic=True)
 def resize_opset_10(ctx: LoweringContext) -> Value:
     """Resample at x / scale, nearest (to the left when growing, to the right when shrinking) or linear."""
+    settings = Settings(_mode(ctx), "asymmetric", "simple")
+    if _sizes_are_open(ctx, 1):
+        return _resize_at_run_time(ctx, settings, scales=1)
     scales = ctx.constant(1).reshape(-1).tolist()
-    settings = _Settings(_mode(ctx), "asymmetric", "simple")
     return _resize(ctx, _by_scales(ctx.input(0), scales, range(len(scales))), settings)
 
 
-@lowers("Resize", since=11)
+@lowers("Resize", since=11, dynamic=True)
 def resize(ctx: LoweringContext) -> Value:
     """Resample to scales or sizes, in the coordinates that the node names."""
-    settings = _Settings(
+    settings = Settings(
         _mode(ctx),
         ctx.string("coordinate_transformation_mode", "half_pixel"),
         ctx.string("nearest_mode", "round_prefer_floor"),
@@ -84,7 +78,50 @@ def resize(ctx: LoweringContext) -> Value:
         bool(ctx.int("antialias")),
         ctx.float("extrapolation_value"),
     )
+    if _sizes_are_open(ctx, 1, 2, 3):
+        return _resize_at_run_time(ctx, settings, roi=1, scales=2, sizes=3)
     return _resize(ctx, _read_axes(ctx, settings), settings)
+
+
+def _sizes_are_open(ctx: LoweringContext, *indices: int) -> bool:
+    """Whether only the run time knows what the node is told, or more of its input's shape than the batch."""
+    given = [ctx.optional_input(index) for index in indices]
+    computed = any(value is not None and value.data is None and value.shape != (0,) for value in given)
+    return computed or DYNAMIC in ctx.input(0).shape[1:]
+
+
+def _resize_at_run_time(
+    ctx: LoweringContext, settings: Settings, *, scales: int, sizes: int | None = None, roi: int | None = None
+) -> Value:
+    x = ctx.input(0)
+    numbers = [checked_axis(axis, x.type.rank) for axis in ctx.ints("axes") or range(x.type.rank)]
+    by = [None if i is None or not _is_given(ctx, i) else ctx.input(i) for i in (scales, sizes, roi)]
+    if (by[0] is None) == (by[1] is None):
+        raise LoweringError("needs either scales or sizes", "It gives both or neither.", "Export again.")
+    for value in by[:2]:
+        if value is not None:
+            _check_count(x, value.shape[0] if value.type.rank == 1 else 0, numbers)
+    if by[0] is not None:
+        if settings.coordinates == "align_corners" and by[0].data is None:
+            raise LoweringError(
+                "aligns corners by scales that are computed at run time",
+                "Implementations differ where a scaled size is no whole number, and nothing says that it is.",
+                "Give sizes instead of scales, or constant scales.",
+            )
+        axes = at_run_time.by_scales(ctx, by[0], numbers)
+    else:
+        policy = ctx.string("keep_aspect_ratio_policy", "stretch")
+        axes = at_run_time.by_sizes(ctx, ctx.input(sizes or 0), numbers, policy)
+    if settings.coordinates == "tf_crop_and_resize":
+        if by[2] is None or by[2].shape != (2 * len(axes),):
+            raise LoweringError("crops without a roi that fits", "It needs a start and an end for each axis.")
+        axes = at_run_time.with_roi(ctx, axes, by[2])
+    return at_run_time.resample(ctx, axes, settings)
+
+
+def _is_given(ctx: LoweringContext, index: int) -> bool:
+    value = ctx.optional_input(index)
+    return value is not None and value.shape != (0,)
 
 
 def _mode(ctx: LoweringContext) -> str:
@@ -96,7 +133,7 @@ def _mode(ctx: LoweringContext) -> str:
     return mode
 
 
-def _read_axes(ctx: LoweringContext, settings: _Settings) -> list[_Axis]:
+def _read_axes(ctx: LoweringContext, settings: Settings) -> list[_Axis]:
     x = ctx.input(0)
     numbers = [axis % x.type.rank for axis in ctx.ints("axes") or range(x.type.rank)]
     scales, sizes, roi = _given(ctx, 2), _given(ctx, 3), _given(ctx, 1)
@@ -116,8 +153,8 @@ def _read_axes(ctx: LoweringContext, settings: _Settings) -> list[_Axis]:
 
 def _given(ctx: LoweringContext, index: int) -> list[float] | None:
     """Return an optional operand's numbers; an empty tensor means absent (opset 11 had no other way)."""
-    data = ctx.optional_constant(index)
-    return None if data is None or not data.size else [float(item) for item in data.reshape(-1)]
+    data = ctx.constant(index) if _is_given(ctx, index) else None
+    return None if data is None else [float(item) for item in data.reshape(-1)]
 
 
 def _by_scales(x: Value, scales: Sequence[float], numbers: Sequence[int]) -> list[_Axis]:
@@ -144,12 +181,18 @@ def _check_count(x: Value, count: int, numbers: Sequence[int]) -> None:
         )
 
 
-def _resize(ctx: LoweringContext, axes: Sequence[_Axis], settings: _Settings) -> Value:
+def _resize(ctx: LoweringContext, axes: Sequence[_Axis], settings: Settings) -> Value:
     x = ctx.input(0)
-    if any(axis.output < 1 for axis in axes):
-        raise LoweringError(f"shrinks {list(x.shape)} to nothing", "A size would be 0.", "Use larger scales.")
     # An axis of scale 1 stays as it is, even where tf_crop_and_resize gives it a roi: so does onnxruntime.
     axes = [axis for axis in axes if axis.output != axis.size or axis.scale != 1.0]
+    if DYNAMIC in x.shape[1:] or any(axis.size == DYNAMIC for axis in axes):
+        raise LoweringError(
+            f"resizes {x.type}",
+            "Weights and indices follow from the size of an axis; only the batch may be known at run time.",
+            "Pin the other dimensions with --input-shape.",
+        )
+    if any(axis.output < 1 for axis in axes):
+        raise LoweringError(f"shrinks {list(x.shape)} to nothing", "A size would be 0.", "Use larger scales.")
     if not axes:
         return x
     if x.type.rank < 3 or any(axis.axis < 2 for axis in axes):
@@ -158,7 +201,7 @@ def _resize(ctx: LoweringContext, axes: Sequence[_Axis], settings: _Settings) ->
     return ctx.to_channels_first(_resample(ctx.build, ctx.to_channels_last(x), moved, settings))
 
 
-def _resample(build: Builder, x: Value, axes: Sequence[_Axis], settings: _Settings) -> Value:
+def _resample(build: Builder, x: Value, axes: Sequence[_Axis], settings: Settings) -> Value:
     if settings.mode != "nearest" and not x.dtype.is_float:
         raise LoweringError(
             f"interpolates {x.dtype}",
@@ -228,7 +271,7 @@ def _tied(x: Floats) -> Floats:
     return np.where(np.abs(x - half) < 1e-6, half, x)
 
 
-def _matrix(axis: _Axis, coordinates: Floats, settings: _Settings) -> Floats:
+def _matrix(axis: _Axis, coordinates: Floats, settings: Settings) -> Floats:
     """Return `[output, size]` weights: a filter around each coordinate, widened when antialiasing.
 
     Taps outside the axis repeat its edge, or are dropped under exclude_outside; rows sum to 1, unless no
@@ -248,7 +291,7 @@ def _matrix(axis: _Axis, coordinates: Floats, settings: _Settings) -> Floats:
     return (folded / np.where(total == 0, 1, total)).astype(np.float32)
 
 
-def _filter(distance: npt.NDArray[np.float64], settings: _Settings) -> npt.NDArray[np.float64]:
+def _filter(distance: npt.NDArray[np.float64], settings: Settings) -> npt.NDArray[np.float64]:
     """Return the triangle, or Keys' cubic with coefficient a."""
     x, a = np.abs(distance), settings.cubic
     if settings.mode == "linear":
@@ -315,7 +358,7 @@ def _is_native(matrix: Floats, align_corners: bool, half_pixel_centers: bool) ->
     output, size = matrix.shape
     mode = "align_corners" if align_corners else "half_pixel" if half_pixel_centers else "asymmetric"
     axis = _Axis(0, size, output, output / size)
-    native = _matrix(axis, _coordinates(axis, mode), _Settings("linear"))
+    native = _matrix(axis, _coordinates(axis, mode), Settings("linear"))
     return np.allclose(matrix, native, rtol=0, atol=max(size, output) * 2.0**-22)
 
 

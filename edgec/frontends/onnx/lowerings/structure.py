@@ -7,12 +7,17 @@ from math import ceil
 import numpy as np
 
 from edgec.frontends.onnx.context import LoweringContext, LoweringError
+from edgec.frontends.onnx.integers import compute_type
 from edgec.frontends.onnx.lowerings.cast import element_type
+from edgec.frontends.onnx.lowerings.movement import box
 from edgec.frontends.onnx.registry import lowers
-from edgec.ir import Array, DType, Value
+from edgec.frontends.onnx.sizes import int32, length, shape_of
+from edgec.ir import DYNAMIC, Array, DType, Value
+from edgec.ops.reduce import ReducerAttributes
+from edgec.ops.sizes import ShapeAttributes
 
 
-@lowers("Identity")
+@lowers("Identity", dynamic=True)
 def identity(ctx: LoweringContext) -> Value:
     """The value itself."""
     return ctx.input(0)
@@ -39,30 +44,46 @@ def constant(ctx: LoweringContext) -> Value:
     )
 
 
-@lowers("Shape")
+@lowers("Shape", dynamic=True)
 def shape(ctx: LoweringContext) -> Value:
-    """The dimensions [start, end) as an int64 constant, with Python's rules for negative and large bounds."""
-    dims = ctx.input(0).shape
-    end = ctx.int("end") if ctx.has("end") else None
-    return _known(ctx, np.asarray(dims[ctx.int("start") : end], np.int64))
+    """The dimensions [start, end) as int64, with Python's rules for negative and large bounds."""
+    x, end = ctx.input(0), ctx.int("end") if ctx.has("end") else None
+    taken = range(x.type.rank)[ctx.int("start") : end]
+    dims = [x.shape[axis] for axis in taken]
+    if DYNAMIC not in dims:
+        return _known(ctx, np.asarray(dims, np.int64))
+    found = ctx.build.op("shape", [x], ShapeAttributes(DType.INT64))
+    part = box(ctx.build, found, [taken[0]], [len(dims)])
+    return ctx.note_entries(part, [None if dim == DYNAMIC else dim for dim in dims])
 
 
-@lowers("Size")
+@lowers("Size", dynamic=True)
 def size(ctx: LoweringContext) -> Value:
-    """The number of elements as an int64 constant."""
-    return _known(ctx, np.asarray(ctx.input(0).type.size, np.int64))
+    """The number of elements as int64."""
+    x, build = ctx.input(0), ctx.build
+    if x.type.is_static:
+        return _known(ctx, np.asarray(x.type.size, np.int64))
+    product = build.op("reduce_prod", [shape_of(build, x), build.constant([0])], ReducerAttributes())
+    return ctx.cast(product, DType.INT64)
 
 
 @lowers("ConstantOfShape")
 def constant_of_shape(ctx: LoweringContext) -> Value:
-    """A constant of a known shape filled with one value."""
+    """A constant where the shape is known, else `fill`."""
     value = ctx.tensor("value") if ctx.has("value") else np.zeros(1, np.float32)
+    if ctx.input(0).data is None:
+        length(ctx, 0)
+        return ctx.build.op("fill", [int32(ctx.build, ctx.input(0)), _known(ctx, value.reshape(()))])
     return _known(ctx, np.full(ctx.constant_ints(0), value.reshape(-1)[0], value.dtype))
 
 
 @lowers("Range")
 def range_(ctx: LoweringContext) -> Value:
-    """start + i * delta for every i below (limit - start) / delta."""
+    """start + i * delta for every i below (limit - start) / delta; by a kernel where that is not known."""
+    bounds = [ctx.build.reshape(ctx.input(index), ()) for index in range(3)]
+    if any(value.data is None for value in bounds):
+        wide = compute_type(bounds[0].dtype)
+        return ctx.cast(ctx.build.op("range", [ctx.cast(value, wide) for value in bounds]), bounds[0].dtype)
     start, limit, delta = (ctx.constant(index).reshape(()) for index in range(3))
     step = delta.item()
     if step == 0:
@@ -93,11 +114,19 @@ def trilu(ctx: LoweringContext) -> Value:
         raise LoweringError(
             f"has an operand of {x.type.rank} axes", "A triangle needs a matrix.", "Correct the operand."
         )
-    offset = 0 if ctx.optional_constant(1) is None else ctx.constant_ints(1)[0]
-    upper = bool(ctx.int("upper", 1))
-    below = np.tri(*x.shape[-2:], k=offset - 1 if upper else offset, dtype=np.bool_)
-    mask = ctx.build.constant(~below if upper else below)
+    mask = _triangle(ctx, x.shape[-2], x.shape[-1], upper=bool(ctx.int("upper", 1)))
     return ctx.build.op("select_v2", [mask, x, ctx.build.constant(np.zeros((), x.dtype.numpy))])
+
+
+def _triangle(ctx: LoweringContext, rows: int, columns: int, *, upper: bool) -> Value:
+    """Return bool [rows, columns]: where column - row is at least (at most) the node's diagonal."""
+    distance = np.arange(columns) - np.arange(rows)[:, None]
+    diagonal = ctx.optional_input(1)
+    if diagonal is None or diagonal.data is not None:
+        k = 0 if diagonal is None else ctx.constant_ints(1)[0]
+        return ctx.build.constant(distance >= k if upper else distance <= k)
+    operands = [ctx.build.constant(distance.astype(diagonal.dtype.numpy)), diagonal]
+    return ctx.build.op("greater_equal" if upper else "less_equal", operands)
 
 
 def _known(ctx: LoweringContext, data: Array) -> Value:

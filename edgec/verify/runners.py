@@ -1,0 +1,44 @@
+"""Which runtime is the oracle of a source: its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from edgec.frontends.keras import KerasFile, open_program
+from edgec.frontends.onnx import Source
+from edgec.frontends.tflite import TfliteFile
+from edgec.ir import Port
+from edgec.kernels import KernelSet
+from edgec.verify.source import OnnxRuntimeSource, SourceRunner
+
+
+def source_runner(
+    source: object,
+    inputs: Sequence[Port],
+    *,
+    signature: str | None = None,
+    threads: int = 2,
+    quantized: bool = False,
+) -> SourceRunner:
+    """Return the oracle of a loaded model: onnxruntime, LiteRT without delegates, or TensorFlow.
+
+    `inputs` are the imported model's ports in the source's order. A `quantized` TFLite file runs in the
+    reference kernels, which are the ones that define its integers.
+    """
+    match source:
+        case TfliteFile():
+            from edgec.verify.tflite_source import TfliteSource
+
+            kernels = KernelSet.REFERENCE if quantized else KernelSet.BUILTIN
+            shapes = {port.name: port.shape for port in inputs}
+            return TfliteSource(
+                source.runnable(), list(shapes), shapes=shapes, threads=threads, kernels=kernels
+            )
+        case KerasFile():
+            from edgec.verify.keras_source import KerasSource
+
+            return KerasSource(open_program(source, signature))
+        case Source():
+            return OnnxRuntimeSource(source.runnable(), threads)
+        case _:
+            raise TypeError(f"{type(source).__name__} is no loaded model")
