@@ -143,7 +143,7 @@ _PATH = click.Path(path_type=Path)
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="edgec")
 def main() -> None:
-    """Compile ONNX models to verified TFLite for edge devices."""
+    """Compile ONNX, Keras and TFLite models to verified TFLite for edge devices."""
 
 
 @main.command("compile", epilog=_COMPILE_EXAMPLES)
@@ -186,6 +186,7 @@ def main() -> None:
     multiple=True,
     help="Leave dimensions open: NAME=batch,3,224,224; names and ? stay dynamic, numbers pin.",
 )
+@click.option("--signature", metavar="NAME", help="TFLite and SavedModel: which signature.")
 @click.option("--input-type", type=_IO_TYPES, help="Element type of inputs. Default with --int8: int8.")
 @click.option("--output-type", type=_IO_TYPES, help="Element type of outputs. Default with --int8: int8.")
 @click.option("--float-islands", is_flag=True, help="With --int8: ops without int8 kernel stay float.")
@@ -202,7 +203,7 @@ def main() -> None:
 def compile_command(
     model: Path, output: Path | None, reports: tuple[Path, ...], quiet: bool, verbose: bool, **choices: Any
 ) -> None:
-    """Compile MODEL (.onnx) to TFLite, verify it against the source and report."""
+    """Compile MODEL (ONNX, TFLite, Keras, SavedModel) to TFLite, verify it against the source and report."""
     from edgec.atomic_write import check_writable
     from edgec.compile import compile, default_output
     from edgec.reports.render import renderer_for, write_report
@@ -240,6 +241,7 @@ def _options(choices: dict[str, Any]) -> CompileOptions:
         "float_islands",
         "prune",
         "verify_each",
+        "signature",
     )
     return CompileOptions(
         precision=chosen[0] if chosen else "float32",  # pyright: ignore[reportArgumentType]
@@ -340,3 +342,27 @@ def compare_command(old: Path, new: Path, fail_above: str, markdown: Path | None
         write_text(markdown, comparison.to_markdown())
     if comparison.regressions:
         sys.exit(EXIT_GATE)
+
+
+@main.command("doctor")
+@click.argument("model", type=_PATH)
+@click.option("--fix", is_flag=True, help="Write a mended copy.")
+@click.option("-o", "--output", type=_PATH, help="Where; default MODEL.fixed.tflite.")
+@_exits
+def doctor_command(model: Path, fix: bool, output: Path | None) -> None:
+    """Find known faults of a TFLite file, and mend them with --fix (exit 3 while it is not healthy)."""
+    from edgec.doctor import examine, mend
+
+    diagnosis = examine(model)
+    for finding in diagnosis.findings:
+        cure = f"--fix: {finding.mended}" if finding.mended else "Cannot be mended."
+        click.echo(f"{finding} {cure}")
+    if fix:
+        target = output or model.with_suffix(".fixed.tflite")
+        diagnosis = mend(model, target)
+        click.echo(f"wrote {target}")
+    if diagnosis.refusal:
+        click.echo(f"LiteRT refuses it: {diagnosis.refusal}")
+    if not diagnosis.is_healthy:
+        sys.exit(EXIT_GATE)
+    click.echo("healthy")

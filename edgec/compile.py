@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import onnx
 
     from edgec.emit import Flatbuffer
+    from edgec.frontends.keras.load import LiveModel
     from edgec.reports.manifest import Manifest
     from edgec.reports.model import Report
 
@@ -63,7 +64,7 @@ class Saved:
 
 
 def compile(
-    model: str | Path | bytes | onnx.ModelProto,
+    model: str | Path | bytes | onnx.ModelProto | LiveModel,
     *,
     options: CompileOptions | None = None,
     progress: Progress | None = None,
@@ -72,7 +73,8 @@ def compile(
     """Compile a model for a target.
 
     Args:
-        model: an ONNX file, its bytes, or an `onnx.ModelProto`.
+        model: an ONNX, TFLite or Keras file or SavedModel folder; ONNX or TFLite bytes; a live
+            `onnx.ModelProto` or `keras.Model` (Keras needs the extra `edgec[keras]`).
         options: every choice in one object; or give its fields as keywords: `target="rpi4",
             precision="int8", calibration="images/"`.
         progress: watches the stages.
@@ -90,12 +92,12 @@ def compile(
     ir, pruning = stages.prune(job, ir, board)
     inputs = stages.source_inputs(ir)
     samples = stages.open_samples(job, ir, inputs)
-    ir, quantization = stages.quantize(job, ir, samples, profile)
+    ir, quantization = stages.quantize(job, source, ir, samples, profile)
     ir = stages.legalize(job, ir, profile, board)
     flatbuffer = stages.emit(job, ir)
     checked = stages.verify(job, source, ir, flatbuffer, inputs, samples)
     report = stages.report(job, source, board, ir, flatbuffer, checked, quantization, pruning)
-    manifest = stages.manifest(job, source, report)
+    manifest = stages.manifest(job, report)
     return Compiled(flatbuffer, report, manifest, tuple(job.diagnostics))
 
 

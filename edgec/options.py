@@ -35,6 +35,7 @@ class CompileOptions:
     io_layout: IoLayout = "channels-last"
     input_shapes: Mapping[str, Sequence[int]] = field(default_factory=dict[str, Sequence[int]])
     dynamic_shapes: Mapping[str, Sequence[int | str]] = field(default_factory=dict[str, Sequence[int | str]])
+    signature: str | None = None
     input_type: IoType | None = None
     output_type: IoType | None = None
     prune: float | None = None
@@ -90,6 +91,8 @@ class CompileOptions:
         if self.precision == "int8":
             kept |= {"observer": self.observer, "float_islands": self.float_islands}
             kept |= {"input_type": self.input_type or "int8", "output_type": self.output_type or "int8"}
+        if self.signature is not None:
+            kept["signature"] = self.signature
         if self.calibration is not None:
             kept["calibration"] = (
                 str(self.calibration) if isinstance(self.calibration, str | Path) else "arrays"

@@ -5,19 +5,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from edgec.calibrate.data import InputSpec, SampleSet, find_default_samples, random_samples
 from edgec.calibrate.data import open_samples as open_sample_source
 from edgec.diagnostics import CompileError, Diagnostic, Diagnostics, Severity
 from edgec.emit import Flatbuffer
 from edgec.emit import emit as emit_flatbuffer
-from edgec.frontends.onnx import Source, import_onnx, load_onnx
+from edgec.frontends.source import SourceModel, import_source, load_source
 from edgec.ir import DYNAMIC, Array, DType, Model
-from edgec.kernels import KernelError, Partitions, Runner
+from edgec.kernels import KernelError, KernelSet, Partitions, Runner
 from edgec.legalize.profile import Profile, check_profile, find_profile
 from edgec.options import RANDOM_CALIBRATION, RANDOM_SAMPLES, CompileOptions
+from edgec.passes.eliminate_dead import EliminateDead
 from edgec.pipeline import final_pipeline, float_pipeline, int8_pipeline, run_passes
 from edgec.progress import Stopwatch
 from edgec.prune.magnitude import PruneMagnitude
@@ -26,9 +25,6 @@ from edgec.reports.build import ReportParts, build_report, describe_given, descr
 from edgec.reports.manifest import Manifest, manifest_of
 from edgec.reports.model import Pruning, Quantization, Report, Verification
 from edgec.targets import Target, load_target
-
-if TYPE_CHECKING:
-    import onnx
 
 VERIFY_RANDOM_SAMPLES = 2
 VERIFY_CALIBRATION_SAMPLES = 8
@@ -69,23 +65,25 @@ def choose_target(job: Job) -> tuple[Target, Profile]:
     return board, find_profile(board.profile)
 
 
-def load(job: Job, model: str | Path | bytes | onnx.ModelProto) -> Source:
-    """Read the source model."""
+def load(job: Job, model: object) -> SourceModel:
+    """Read the source model, whatever its format."""
     with job.clock.stage("load"):
-        return load_onnx(Path(model) if isinstance(model, str) else model)
+        return load_source(model)
 
 
-def import_and_optimize(job: Job, source: Source, profile: Profile) -> Model:
-    """Lower the source to IR and run the float pipeline."""
+def import_and_optimize(job: Job, source: SourceModel, profile: Profile) -> Model:
+    """Lower the source to IR and run the float pipeline; integer IR is only tidied up."""
     options = job.options
     with job.clock.stage("import"):
         shapes = {**options.input_shapes, **options.dynamic_shapes}
-        ir = import_onnx(source, shapes, job.diagnostics)
+        ir = import_source(source, shapes, job.diagnostics, options.signature)
         if options.on_pass is not None:
             options.on_pass("import", ir)
     with job.clock.stage("optimize"):
         channels_last = options.io_layout == "channels-last"
         passes = float_pipeline(profile, channels_last_io=channels_last, report=job.diagnostics.add)
+        if source.format == "tflite" and _brings_its_own_scales(ir):
+            passes = [EliminateDead()]  # integer kernels already; an ONNX model becomes one in the pipeline
         return run_passes(ir, passes, verify_each=options.verify_each, on_pass=options.on_pass)
 
 
@@ -140,13 +138,13 @@ def _default_samples(job: Job, inputs: list[InputSpec]) -> SampleSet:
 
 
 def quantize(
-    job: Job, ir: Model, samples: SampleSet | None, profile: Profile
+    job: Job, source: SourceModel, ir: Model, samples: SampleSet | None, profile: Profile
 ) -> tuple[Model, Quantization | None]:
     """Bring the float IR to the precision asked for."""
     from edgec.quantize import quantize_dynamic, quantize_float16
 
     if _brings_its_own_scales(ir):
-        return _keep_scales(job, ir)
+        return _keep_scales(job, source, ir)
     match job.options.precision:
         case "int8":
             return _quantize_int8(job, ir, _required(samples), profile)
@@ -191,17 +189,21 @@ def _brings_its_own_scales(ir: Model) -> bool:
     return any(value.type.quantization is not None for node in ir.graph for value in node.results)
 
 
-def _keep_scales(job: Job, ir: Model) -> tuple[Model, Quantization]:
-    """Keep a quantized source as it is; only what stands at the border of the graph changes its type."""
+def _keep_scales(job: Job, source: SourceModel, ir: Model) -> tuple[Model, Quantization]:
+    """Keep a quantized source as it is; only what stands at the border of the graph may change its type.
+
+    ONNX puts float inputs and outputs around integer models for want of another form; TFLite has a choice.
+    """
     from edgec.passes.absorb_quantization import is_integer_only
     from edgec.passes.quantized_interface import QuantizeInterface
 
     options = job.options
-    if is_integer_only(ir.graph):
+    chosen = options.input_type is not None or options.output_type is not None
+    if is_integer_only(ir.graph) and (chosen or source.format == "onnx"):
         input_type, output_type = DType(options.input_type or "int8"), DType(options.output_type or "int8")
         with job.clock.stage("quantize"):
             ir = QuantizeInterface(input_type, output_type).run(ir).model
-    elif options.precision == "int8" and not options.float_islands:
+    elif options.precision == "int8" and not options.float_islands and not is_integer_only(ir.graph):
         islands = [item for item in job.diagnostics if item.code == FLOAT_ISLAND]
         raise CompileError(replace(item, severity=Severity.ERROR) for item in islands)
     return ir, describe_given(ir)
@@ -232,7 +234,7 @@ def emit(job: Job, ir: Model) -> Flatbuffer:
 
 def verify(
     job: Job,
-    source: Source,
+    source: SourceModel,
     ir: Model,
     flatbuffer: Flatbuffer,
     inputs: list[InputSpec],
@@ -242,21 +244,45 @@ def verify(
     if not job.options.verify:
         return Checked(None, None)
     from edgec.verify.run import FLOAT_TOLERANCE, NO_TOLERANCE, verify
-    from edgec.verify.source import OnnxRuntimeSource
+    from edgec.verify.runners import source_runner
 
     chosen, described, total = _verification_samples(inputs, samples)
-    exact = job.options.precision == "float32" and not job.options.prune and not _brings_its_own_scales(ir)
+    kernels = _kernels_to_compare(source, ir)
+    same_kernels = kernels is not KernelSet.XNNPACK  # then even integers have to come out equal
+    exact = job.options.precision == "float32" and not job.options.prune
+    exact = exact and (same_kernels or not _brings_its_own_scales(ir))
     tolerance = FLOAT_TOLERANCE if exact else NO_TOLERANCE
     with job.clock.stage("verify", total):
         try:
-            runner = Runner(flatbuffer.to_bytes(), threads=job.options.threads)
-            oracle = OnnxRuntimeSource(source.runnable(), job.options.threads)
+            file = flatbuffer.to_bytes()
+            delegated = Runner(file, threads=job.options.threads)
+            runner = delegated if kernels is KernelSet.XNNPACK else Runner(file, kernels=kernels)
+            oracle = source_runner(
+                source,
+                ir.inputs,
+                signature=job.options.signature,
+                threads=job.options.threads,
+                quantized=_brings_its_own_scales(ir),
+            )
             result = verify(
                 ir, runner, oracle, chosen, tolerance, described, progress=job.clock.progress.advance
             )
         except KernelError as error:
             raise CompileError(_kernel_failure(str(error))) from None
-        return Checked(result, runner.partitions())
+        return Checked(result, delegated.partitions())
+
+
+def _kernels_to_compare(source: SourceModel, ir: Model) -> KernelSet:
+    """Return the kernels to run ours in: a TFLite source with integers is compared in its oracle's kernels.
+
+    XNNPACK rounds integers in another way than the kernels that define them; that is no fault of a compile.
+    """
+    if source.format != "tflite":
+        return KernelSet.XNNPACK
+    if _brings_its_own_scales(ir):
+        return KernelSet.REFERENCE
+    hybrid = any(value.type.quantization is not None for value in ir.graph.constants())
+    return KernelSet.BUILTIN if hybrid else KernelSet.XNNPACK
 
 
 def _verification_samples(
@@ -301,7 +327,7 @@ def _kernel_failure(message: str) -> Diagnostic:
 
 def report(
     job: Job,
-    source: Source,
+    source: SourceModel,
     board: Target,
     ir: Model,
     flatbuffer: Flatbuffer,
@@ -325,6 +351,6 @@ def report(
     )
 
 
-def manifest(job: Job, source: Source, made: Report) -> Manifest:
+def manifest(job: Job, made: Report) -> Manifest:
     """Return the manifest; its options rebuild the artifact."""
     return manifest_of(made, made.artifact.file or "", job.options.reproducible())

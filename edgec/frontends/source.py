@@ -46,7 +46,7 @@ class SourceModel(Protocol):
         ...
 
 
-def load_source(model: object) -> object:
+def load_source(model: object) -> SourceModel:
     """Return the loaded model in its front end's own class; CompileError (E01xx) where it is none.
 
     `model` is a path, bytes, an `onnx.ModelProto` or a `keras.Model`.
@@ -73,7 +73,7 @@ def load_source(model: object) -> object:
 
 
 def import_source(
-    source: object, input_shapes: InputShapes, diagnostics: Diagnostics, signature: str | None = None
+    source: SourceModel, input_shapes: InputShapes, diagnostics: Diagnostics, signature: str | None = None
 ) -> Model:
     """Return the IR of a loaded model; CompileError where it cannot be expressed."""
     from edgec.frontends.keras import KerasFile, import_keras

@@ -34,7 +34,7 @@ from edgec.reports.model import (
 if TYPE_CHECKING:
     from edgec.calibrate.data import SampleSet
     from edgec.calibrate.ranges import Ranges
-    from edgec.frontends.onnx import Source as SourceModel
+    from edgec.frontends.source import SourceModel
     from edgec.kernels import Partitions as MeasuredPartitions
     from edgec.targets import Target
 
@@ -69,7 +69,7 @@ def build_report(
     is_planned = not parts.ir.subgraphs and all(value.type.is_static for value in _activations(parts.ir))
     return Report(
         tool=Tool("edgec", edgec.__version__),
-        source=Source(source.name, "onnx", source.sha256, source.size_bytes, source.declared_opset),
+        source=Source(source.name, source.format, source.sha256, source.size_bytes, source.opset),
         artifact=Artifact(None, parts.sha256),
         target=parts.board.name,
         precision=parts.precision,

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 def import_onnx(source: Source, input_shapes: InputShapes, diagnostics: Diagnostics) -> Model:
     """Return the IR of an ONNX model; CompileError with one diagnostic for each node it cannot express."""
-    proto = expand_functions(_inline_functions(source.proto), source.opset)
-    importer = _Importer(source.opset, diagnostics)
+    proto = expand_functions(_inline_functions(source.proto), source.lowered_opset)
+    importer = _Importer(source.lowered_opset, diagnostics)
     return importer.model_of(proto, input_shapes)
 
 

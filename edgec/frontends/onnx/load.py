@@ -22,16 +22,17 @@ _BROADCASTING = ("Add", "Sub", "Mul", "Div", "Pow", "And", "Or", "Xor", "Equal",
 class Source:
     """A loaded ONNX model with where it came from: a `path`, or `raw` bytes for models given in memory.
 
-    `opset` is that of `proto`; `declared_opset` is the file's own, which is lower for very old models.
+    `opset` is the file's own; `lowered_opset` is that of `proto`, which is higher for very old models.
     """
 
     proto: onnx.ModelProto
     opset: int
-    declared_opset: int
+    lowered_opset: int
     sha256: str
     size_bytes: int
     path: Path | None = None
     raw: bytes | None = None
+    format: str = "onnx"
 
     @property
     def name(self) -> str:
@@ -118,7 +119,7 @@ def _checked(proto: onnx.ModelProto, raw: bytes, path: Path | None) -> Source:
     declared = _opset(proto, path)
     if declared < MIN_OPSET:
         proto = _upgraded(proto, declared, path)
-    source = Source(proto, max(declared, MIN_OPSET), declared, digest, len(raw), path, kept)
+    source = Source(proto, declared, max(declared, MIN_OPSET), digest, len(raw), path, kept)
     if not proto.graph.node and not proto.graph.output:
         raise CompileError(
             Diagnostic(

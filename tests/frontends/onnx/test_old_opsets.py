@@ -33,5 +33,5 @@ def test_report_keeps_the_opset_of_the_file() -> None:
 
     node = helper.make_node("Relu", ["x"], ["y"])
     source = load_onnx(graph_model([node], {"x": X}, ["y"], opset=6))
-    assert (source.declared_opset, source.opset) == (6, 7)
+    assert (source.opset, source.lowered_opset) == (6, 7)
     assert import_model(graph_model([node], {"x": X}, ["y"], opset=6)).outputs[0].name == "y"
