@@ -118,6 +118,19 @@ class _DynamicShape(click.ParamType[Any]):
         return name, [int(item) if item.lstrip("-").isdigit() else item for item in items]
 
 
+class _InputValue(click.ParamType[Any]):
+    """`NAME=16000`: the input becomes that constant."""
+
+    name = "NAME=NUMBER"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        name, _, number = str(value).rpartition("=")
+        try:
+            return name, float(number)
+        except ValueError:
+            self.fail(f"'{value}' is not of the form NAME=16000", param, ctx)
+
+
 class _Numbers(click.ParamType[Any]):
     """Comma-separated numbers."""
 
@@ -186,6 +199,13 @@ def main() -> None:
     multiple=True,
     help="Leave dimensions open: NAME=batch,3,224,224; names and ? stay dynamic, numbers pin.",
 )
+@click.option(
+    "--input-value",
+    "input_values",
+    type=_InputValue(),
+    multiple=True,
+    help="Fix an input, e.g. sr=16000; branches that depend on it are decided now.",
+)
 @click.option("--signature", metavar="NAME", help="TFLite and SavedModel: which signature.")
 @click.option("--input-type", type=_IO_TYPES, help="Element type of inputs. Default with --int8: int8.")
 @click.option("--output-type", type=_IO_TYPES, help="Element type of outputs. Default with --int8: int8.")
@@ -249,6 +269,7 @@ def _options(choices: dict[str, Any]) -> CompileOptions:
         observer=choices["calibrator"],
         preprocess=_preprocess(choices),
         input_shapes=dict(choices["input_shapes"]),
+        input_values=dict(choices["input_values"]),
         dynamic_shapes=dict(choices["dynamic_shapes"]),
         verify=not choices["no_verify"],
         on_pass=_dump_ir(choices["dump_ir"]),

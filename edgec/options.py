@@ -35,6 +35,7 @@ class CompileOptions:
     io_layout: IoLayout = "channels-last"
     input_shapes: Mapping[str, Sequence[int]] = field(default_factory=dict[str, Sequence[int]])
     dynamic_shapes: Mapping[str, Sequence[int | str]] = field(default_factory=dict[str, Sequence[int | str]])
+    input_values: Mapping[str, float] = field(default_factory=dict[str, float])
     signature: str | None = None
     input_type: IoType | None = None
     output_type: IoType | None = None
@@ -101,6 +102,8 @@ class CompileOptions:
             kept["calibration_limit"] = self.calibration_limit
         if self.prune is not None:
             kept["prune"] = self.prune
+        for name, number in self.input_values.items():
+            kept[f"input_value {name}"] = number
         for name, shape in self.input_shapes.items():
             kept[f"input_shape {name}".strip()] = ",".join(map(str, shape))
         for name, dims in self.dynamic_shapes.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from edgec.calibrate.data import InputSpec, SampleSet, find_default_samples, random_samples
 from edgec.calibrate.data import open_samples as open_sample_source
@@ -34,11 +34,12 @@ DYNAMIC_SIZES = ((2, 64), (3, 96))
 
 @dataclass(frozen=True)
 class Job:
-    """What every stage shares: the choices, the messages and the clock."""
+    """What every stage shares: the choices, the messages, the clock, and source inputs that got a value."""
 
     options: CompileOptions
     diagnostics: Diagnostics
     clock: Stopwatch
+    fixed_inputs: dict[str, Array] = field(default_factory=dict[str, Array])
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,8 @@ def import_and_optimize(job: Job, source: SourceModel, profile: Profile) -> Mode
     options = job.options
     with job.clock.stage("import"):
         shapes = {**options.input_shapes, **options.dynamic_shapes}
-        ir = import_source(source, shapes, job.diagnostics, options.signature)
+        ir = import_source(source, shapes, job.diagnostics, options.signature, options.input_values)
+        job.fixed_inputs.update(ir.fixed_inputs)
         if options.on_pass is not None:
             options.on_pass("import", ir)
     with job.clock.stage("optimize"):
@@ -263,6 +265,7 @@ def verify(
                 signature=job.options.signature,
                 threads=job.options.threads,
                 quantized=_brings_its_own_scales(ir),
+                fixed_inputs=job.fixed_inputs,
             )
             result = verify(
                 ir, runner, oracle, chosen, tolerance, described, progress=job.clock.progress.advance

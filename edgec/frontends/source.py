@@ -73,19 +73,26 @@ def load_source(model: object) -> SourceModel:
 
 
 def import_source(
-    source: SourceModel, input_shapes: InputShapes, diagnostics: Diagnostics, signature: str | None = None
+    source: SourceModel,
+    input_shapes: InputShapes,
+    diagnostics: Diagnostics,
+    signature: str | None = None,
+    input_values: Mapping[str, float] | None = None,
 ) -> Model:
     """Return the IR of a loaded model; CompileError where it cannot be expressed."""
     from edgec.frontends.keras import KerasFile, import_keras
     from edgec.frontends.onnx import Source, import_onnx
     from edgec.frontends.tflite import TfliteFile, import_tflite
 
+    if input_values and source.format != "onnx":
+        what, why = "is for ONNX models", f"{source.name} is of format {source.format}."
+        raise CompileError(Diagnostic("E0605", "--input-value", what, why))
     match source:
         case TfliteFile():
             return import_tflite(source, input_shapes, diagnostics, signature=signature)
         case KerasFile():
             return import_keras(source, input_shapes, diagnostics, signature=signature)
         case Source():
-            return import_onnx(source, input_shapes, diagnostics)
+            return import_onnx(source, input_shapes, diagnostics, input_values)
         case _:
             raise TypeError(f"{type(source).__name__} is no loaded model")

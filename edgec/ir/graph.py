@@ -324,12 +324,16 @@ class Port:
 
 @dataclass(eq=False)
 class Model:
-    """A main graph and its subgraphs, with the contract towards the user (`inputs`, `outputs`)."""
+    """A main graph and its subgraphs, with the contract towards the user (`inputs`, `outputs`).
+
+    `fixed_inputs` are inputs of the source that got a value at compile time and are inputs no more.
+    """
 
     graph: Graph
     inputs: list[Port] = field(default_factory=list[Port])
     outputs: list[Port] = field(default_factory=list[Port])
     subgraphs: list[Graph] = field(default_factory=list[Graph])
+    fixed_inputs: dict[str, Array] = field(default_factory=dict[str, Array])
 
     @property
     def graphs(self) -> list[Graph]:

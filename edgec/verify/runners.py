@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from edgec.frontends.keras import KerasFile, open_program
 from edgec.frontends.onnx import Source
 from edgec.frontends.tflite import TfliteFile
-from edgec.ir import Port
+from edgec.ir import Array, Port
 from edgec.kernels import KernelSet
 from edgec.verify.source import OnnxRuntimeSource, SourceRunner
 
@@ -19,6 +19,7 @@ def source_runner(
     signature: str | None = None,
     threads: int = 2,
     quantized: bool = False,
+    fixed_inputs: Mapping[str, Array] | None = None,
 ) -> SourceRunner:
     """Return the oracle of a loaded model: onnxruntime, LiteRT without delegates, or TensorFlow.
 
@@ -39,6 +40,6 @@ def source_runner(
 
             return KerasSource(open_program(source, signature))
         case Source():
-            return OnnxRuntimeSource(source.runnable(), threads)
+            return OnnxRuntimeSource(source.runnable(), threads, fixed_inputs)
         case _:
             raise TypeError(f"{type(source).__name__} is no loaded model")

@@ -26,9 +26,12 @@ class SourceRunner(Protocol):
 class OnnxRuntimeSource:
     """onnxruntime with graph optimizations off, so that what it computes is what the file says."""
 
-    def __init__(self, model: Path | bytes, threads: int = 2) -> None:
+    def __init__(
+        self, model: Path | bytes, threads: int = 2, fixed_inputs: Mapping[str, Array] | None = None
+    ) -> None:
         import onnxruntime
 
+        self._fixed = fixed_inputs or {}
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.log_severity_level = _FATAL_ONLY
@@ -42,7 +45,8 @@ class OnnxRuntimeSource:
         self._dtypes = {item.name: _DTYPES.get(item.type) for item in self._session.get_inputs()}
 
     def run(self, inputs: Mapping[str, Array]) -> list[Array]:
-        """Return every output; inputs are cast to the source's own float type."""
+        """Return every output; inputs are cast to the source's own float type, fixed ones are added."""
+        inputs = {**self._fixed, **inputs}
         feeds = {
             name: array.astype(self._dtypes[name]) if self._dtypes.get(name) else array
             for name, array in inputs.items()

@@ -67,6 +67,7 @@ class RealModel:
     file: str
     samples: Callable[[], dict[str, Array]]
     input_shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    input_values: dict[str, float] = field(default_factory=dict)
 
     @property
     def path(self) -> Path:
@@ -96,4 +97,27 @@ MODELS = (
     RealModel("rl_BallChase", lambda: observations(21)),
     RealModel("rl_3DCarParking", lambda: observations(26)),
     RealModel("rl_ScoreTheGoal", lambda: observations(16)),
+)
+
+
+def no_samples() -> dict[str, Array]:
+    """Random inputs will do: these models are compared with onnxruntime only."""
+    return {}
+
+
+OTHERS = (
+    RealModel("audio_aecmos_gru", no_samples, {"input": (1, 3, 100, 160)}),
+    RealModel("audio_basic_pitch_nmp", no_samples),
+    RealModel("audio_dnsmos_p808", no_samples),
+    RealModel("audio_speaker_embedding_lstm", no_samples),
+    RealModel("audio_speech_embedding", no_samples),
+    RealModel("denoise_dtln_1", no_samples),
+    RealModel("denoise_dtln_2", no_samples),
+    RealModel("face_mtcnn_pnet", no_samples, {"": (1, 48, 48, 3)}),
+    RealModel("ocr_ppocrv4_rec", no_samples, {"": (1, 3, 48, 320)}),
+    RealModel("sr_superresolution_core", no_samples),
+    RealModel("text_magika_v3_3", no_samples),
+    RealModel("text_romanizer_encoder_gru", no_samples, {"src": (1, 16), "src_mask": (1, 16)}),
+    RealModel("vad_silero_16k_seq", no_samples, {"input": (4, 576)}),
+    RealModel("vad_silero_op16_full", no_samples, {"input": (1, 576), "state": (2, 1, 128)}, {"sr": 16000}),
 )

@@ -8,7 +8,7 @@ import pytest
 import edgec
 from edgec.ir import Array
 from edgec.kernels import KernelSet, Runner
-from tests.corpus.models import DATA, MODELS, RealModel, cifar, cifar_normalized
+from tests.corpus.models import DATA, MODELS, OTHERS, RealModel, cifar, cifar_normalized
 
 pytestmark = pytest.mark.corpus
 _ALL = pytest.mark.parametrize("model", MODELS, ids=lambda model: model.file)
@@ -36,6 +36,17 @@ def test_float_equals_the_source(model: RealModel) -> None:
     assert report.transposes == 0, report.transpose_sites
     assert report.partitions is not None
     assert (report.partitions.count, report.partitions.breakers) == (1, ())
+
+
+@pytest.mark.parametrize("model", OTHERS, ids=lambda model: model.file)
+def test_every_other_model_equals_the_source(model: RealModel) -> None:
+    """Audio, recurrent, attention and control flow too: float32 rounding and nothing else."""
+    report = edgec.compile(
+        model.path, input_shapes=model.input_shapes, input_values=model.input_values, verify_each=True
+    ).report
+    assert report.passed
+    assert report.verification is not None
+    assert min(output.sqnr_db for output in report.verification.outputs) >= 90
 
 
 @_ALL

@@ -7,9 +7,11 @@ before anything needs it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from edgec.diagnostics import CompileError, Diagnostic, Diagnostics, Severity
 from edgec.frontends.onnx.context import InnerGraphError, InnerGraphs, LoweringContext, LoweringError
@@ -27,10 +29,18 @@ if TYPE_CHECKING:
     import onnx
 
 
-def import_onnx(source: Source, input_shapes: InputShapes, diagnostics: Diagnostics) -> Model:
-    """Return the IR of an ONNX model; CompileError with one diagnostic for each node it cannot express."""
+def import_onnx(
+    source: Source,
+    input_shapes: InputShapes,
+    diagnostics: Diagnostics,
+    input_values: Mapping[str, float] | None = None,
+) -> Model:
+    """Return the IR of an ONNX model; CompileError with one diagnostic for each node it cannot express.
+
+    `input_values` turn inputs into constants, every element the given number.
+    """
     proto = expand_functions(_inline_functions(source.proto), source.lowered_opset)
-    importer = _Importer(source.lowered_opset, diagnostics)
+    importer = _Importer(source.lowered_opset, diagnostics, input_values or {})
     return importer.model_of(proto, input_shapes)
 
 
@@ -51,12 +61,14 @@ def _inline_functions(proto: onnx.ModelProto) -> onnx.ModelProto:
 class _Importer:
     opset: int
     diagnostics: Diagnostics
+    input_values: Mapping[str, float]
     model: Model = field(default_factory=lambda: Model(Graph()))
     known: dict[Value, tuple[int | None, ...]] = field(default_factory=dict[Value, tuple[int | None, ...]])
 
     def model_of(self, proto: onnx.ModelProto, input_shapes: InputShapes) -> Model:
         scope = Scope(proto.graph, self.model.graph)
         shapes = pin_shapes(scope.runtime_inputs, input_shapes, proto.ir_version)
+        self._check_values([info.name for info in scope.runtime_inputs])
         for info in scope.runtime_inputs:
             self._add_input(info, shapes[info.name], scope)
         self.diagnostics.raise_if_errors()
@@ -80,8 +92,19 @@ class _Importer:
         dtype = self._input_dtype(info)
         if dtype is None:
             return
+        if info.name in self.input_values:
+            value = np.full(shape, self.input_values[info.name], dtype.numpy)
+            self.model.fixed_inputs[info.name] = value
+            scope.values[info.name] = scope.graph.constant(value, info.name)
+            return
         self.model.inputs.append(Port(info.name, shape, dtype))
         scope.values[info.name] = scope.graph.add_input(info.name, TensorType(shape, dtype))
+
+    def _check_values(self, names: Sequence[str]) -> None:
+        for name in self.input_values:
+            if name not in names:
+                what, why = f"the model has no input '{name}'", f"It has: {', '.join(names)}."
+                self.diagnostics.add(Diagnostic("E0605", "--input-value", what, why))
 
     def _input_dtype(self, info: onnx.ValueInfoProto) -> DType | None:
         import onnx
@@ -201,6 +224,13 @@ def _folded(graph: Graph, results: Sequence[Value | None], made: list[Node]) -> 
 def _unsupported(node: onnx.NodeProto, where: str) -> Diagnostic:
     if node.domain not in ("", "ai.onnx"):
         why = f"It belongs to the custom domain '{node.domain}', whose meaning the file does not define."
+        return Diagnostic(
+            "E0201", where, "is not a standard ONNX operator", why, "Export with standard operators."
+        )
+    import onnx
+
+    if not onnx.defs.has(node.op_type):
+        why = f"onnx {onnx.__version__} knows no such operator: a custom one, exported without its domain."
         return Diagnostic(
             "E0201", where, "is not a standard ONNX operator", why, "Export with standard operators."
         )
