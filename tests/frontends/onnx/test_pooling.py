@@ -185,3 +185,11 @@ def test_any_window_equals_onnxruntime(case: tuple[str, Array, dict[str, object]
     """Sizes, kernels, strides, dilations, pads, ceil_mode and count_include_pad in any combination."""
     op_type, x, attributes = case
     _check(op_type, x, opset=22, **attributes)
+
+
+@pytest.mark.parametrize("op_type", ["MaxPool", "AveragePool", "LpPool"])
+def test_ceil_mode_keeps_a_window_larger_than_the_input(op_type: str) -> None:
+    """Rounding up, a window of 3 over 2 cells with stride 2 gives one result from what there is."""
+    x = np.random.default_rng(0).standard_normal((1, 2, 2, 5)).astype(np.float32)
+    model = node_model(op_type, {"x": x}, opset=19, kernel_shape=[3, 2], strides=[2, 2], ceil_mode=1)
+    check_against_onnxruntime(model, {"x": x})

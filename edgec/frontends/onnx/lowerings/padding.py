@@ -184,13 +184,13 @@ def _output(window: Window, low: int, high: int, ceil: bool) -> int:
             raise _unknown_size("whether ceil_mode adds a window")
         return DYNAMIC
     free = window.size + low + high - window.extent
-    if free < 0:
+    output = (-(-free // window.stride) if ceil else free // window.stride) + 1
+    if output < 1:
         raise LoweringError(
             f"the window covers {window.extent} cells, the padded input has {free + window.extent}",
             "The result would be empty.",
             "Use a larger input (--input-shape) or a smaller kernel.",
         )
-    output = (-(-free // window.stride) if ceil else free // window.stride) + 1
     # A window that would start behind the input and its leading pad is left out.
     starts_outside = ceil and (output - 1) * window.stride >= window.size + low
     return output - 1 if starts_outside else output
