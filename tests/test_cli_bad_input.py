@@ -248,3 +248,21 @@ def test_internal_errors_are_owned_up_to(tmp_path: Path, monkeypatch: pytest.Mon
     assert "E0900 edgec: internal error: RuntimeError: boom" in result.output
     monkeypatch.setenv("EDGEC_TRACEBACK", "1")
     assert isinstance(compile_cli(SAMPLE, "-o", tmp_path / "out.tflite").exception, RuntimeError)
+
+
+def filled(shape: list[int]) -> onnx.ModelProto:
+    """Return a model that adds its input to a constant it makes at run time, of the given shape."""
+    nodes = [
+        helper.make_node("ConstantOfShape", ["shape"], ["c"], name="fill"),
+        helper.make_node("Add", ["x", "c"], ["y"], name="sum"),
+    ]
+    x = np.zeros((1,), np.float32)
+    return graph_model(nodes, {"x": x}, ["y"], constants={"shape": np.array(shape, np.int64)})
+
+
+def test_a_tensor_beyond_every_kernel_is_refused_without_being_made(tmp_path: Path) -> None:
+    """Four terabytes of zeros: named, not allocated."""
+    path = tmp_path / "vast.onnx"
+    onnx.save(filled([1_000_000, 1_000_000]), path)
+    result = compile_cli(path, "-o", tmp_path / "out.tflite")
+    assert_refused(result, tmp_path, "E0202", "1000000000000 elements")

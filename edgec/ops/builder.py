@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from edgec.ir import NO_ATTRIBUTES, Array, Attributes, DType, Graph, Node, Value
+from edgec.ir import NO_ATTRIBUTES, Array, Attributes, DType, Graph, Node, TensorType, Value
 from edgec.ops.movement import ReshapeAttributes
 from edgec.ops.registry import op_spec
 from edgec.ops.spec import InferenceError
+
+MAX_ELEMENTS = 2**31 - 1
+"""Kernels count the elements of a tensor in 32-bit integers."""
 
 
 @dataclass
@@ -38,6 +41,7 @@ class Builder:
             attributes = spec.attributes()
         try:
             types = spec.infer(operands, attributes)
+            _check_sizes(types)
         except InferenceError as error:
             raise InferenceError(f"{kind}: {error}") from None
         stem = name or f"{self.source or kind}"
@@ -77,3 +81,11 @@ class Builder:
         if list(permutation) == sorted(permutation):
             return x
         return self.op("transpose", [x, self.constant(list(permutation))], name=name)
+
+
+def _check_sizes(types: Sequence[TensorType]) -> None:
+    for type in types:
+        if type.is_static and type.size > MAX_ELEMENTS:
+            raise InferenceError(
+                f"the result {type} has {type.size} elements, kernels count up to {MAX_ELEMENTS}"
+            )

@@ -202,7 +202,8 @@ def _bind(
     """Give results their ONNX names; where only constants went in, keep just the computed data."""
     holders = list(results)
     sealed = not any(attribute.HasField("g") for attribute in node.attribute)  # reads its operands alone
-    if made and sealed and all(value is None or value.is_constant for value in inputs):
+    known = all(value is None or value.is_constant for value in inputs)
+    if made and sealed and known and not _is_huge(made):
         holders = _folded(scope.graph, results, made)
     for name, value in zip(node.output, holders, strict=False):
         if not name or value is None:
@@ -210,6 +211,18 @@ def _bind(
         if value.producer in made or (value.is_constant and value not in inputs):
             value.name = scope.graph.unique_name(name)
         scope.values[name] = value
+
+
+MAX_FOLDED_BYTES = 1 << 28
+"""A constant that grows beyond this stays an operation: the file need not hold it, and may not be able to."""
+
+
+def _is_huge(made: list[Node]) -> bool:
+    results = [result for node in made for result in node.results]
+    return any(
+        not result.type.is_static or result.type.size * result.dtype.numpy.itemsize > MAX_FOLDED_BYTES
+        for result in results
+    )
 
 
 def _folded(graph: Graph, results: Sequence[Value | None], made: list[Node]) -> list[Value | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import ceil
+from math import ceil, prod
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from edgec.frontends.onnx.lowerings.movement import box
 from edgec.frontends.onnx.registry import lowers
 from edgec.frontends.onnx.sizes import int32, length, shape_of
 from edgec.ir import DYNAMIC, Array, DType, Value
+from edgec.ops.builder import MAX_ELEMENTS
 from edgec.ops.reduce import ReducerAttributes
 from edgec.ops.sizes import ShapeAttributes
 
@@ -74,7 +75,19 @@ def constant_of_shape(ctx: LoweringContext) -> Value:
     if ctx.input(0).data is None:
         length(ctx, 0)
         return ctx.build.op("fill", [int32(ctx.build, ctx.input(0)), _known(ctx, value.reshape(()))])
-    return _known(ctx, np.full(ctx.constant_ints(0), value.reshape(-1)[0], value.dtype))
+    shape = ctx.constant_ints(0)
+    _require_countable(prod(shape))
+    return _known(ctx, np.full(shape, value.reshape(-1)[0], value.dtype))
+
+
+def _require_countable(elements: float) -> None:
+    """Refuse what no kernel can count before anything is allocated for it."""
+    if elements > MAX_ELEMENTS:
+        raise LoweringError(
+            f"makes a tensor of {elements:.0f} elements",
+            f"Kernels count up to {MAX_ELEMENTS}.",
+            "Check its shape.",
+        )
 
 
 @lowers("Range")
@@ -90,6 +103,7 @@ def range_(ctx: LoweringContext) -> Value:
         raise LoweringError(
             "has a delta of 0", "The range would never end.", "Correct delta in the source model."
         )
+    _require_countable((limit.item() - start.item()) / step)
     count = max(ceil((limit.item() - start.item()) / step), 0)
     return _known(ctx, (start.item() + np.arange(count) * step).astype(start.dtype))
 
