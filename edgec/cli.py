@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from edgec.ir import Model
     from edgec.options import CompileOptions
 
+    _ParamType = click.ParamType[Any]
+else:
+    _ParamType = click.ParamType  # generic in the stubs of newer versions only
+
 EXIT_BAD_INPUT = 1
 EXIT_GATE = 3
 EXIT_INTERRUPTED = 130
@@ -92,7 +96,7 @@ def _internal_error(error: Exception) -> Diagnostic:
     return Diagnostic("E0900", "edgec", what, "This is a fault of edgec, not of your model.", next_step)
 
 
-class _InputShape(click.ParamType[Any]):
+class _InputShape(_ParamType):
     """`NAME=1,3,224,224`, or the numbers alone for the only input."""
 
     name = "[NAME=]DIMS"
@@ -105,7 +109,7 @@ class _InputShape(click.ParamType[Any]):
             self.fail(f"'{value}' is not of the form NAME=1,3,224,224", param, ctx)
 
 
-class _DynamicShape(click.ParamType[Any]):
+class _DynamicShape(_ParamType):
     """`NAME=batch,3,224,224`: what is no number stays open until the model runs."""
 
     name = "[NAME=]DIMS"
@@ -118,7 +122,7 @@ class _DynamicShape(click.ParamType[Any]):
         return name, [int(item) if item.lstrip("-").isdigit() else item for item in items]
 
 
-class _InputValue(click.ParamType[Any]):
+class _InputValue(_ParamType):
     """`NAME=16000`: the input becomes that constant."""
 
     name = "NAME=NUMBER"
@@ -131,7 +135,7 @@ class _InputValue(click.ParamType[Any]):
             self.fail(f"'{value}' is not of the form NAME=16000", param, ctx)
 
 
-class _Numbers(click.ParamType[Any]):
+class _Numbers(_ParamType):
     """Comma-separated numbers."""
 
     name = "NUMBERS"
