@@ -206,9 +206,20 @@ def _keep_scales(job: Job, source: SourceModel, ir: Model) -> tuple[Model, Quant
         with job.clock.stage("quantize"):
             ir = QuantizeInterface(input_type, output_type).run(ir).model
     elif options.precision == "int8" and not options.float_islands and not is_integer_only(ir.graph):
-        islands = [item for item in job.diagnostics if item.code == FLOAT_ISLAND]
-        raise CompileError(replace(item, severity=Severity.ERROR) for item in islands)
+        raise CompileError(_float_islands(job, ir))
     return ir, describe_given(ir)
+
+
+def _float_islands(job: Job, ir: Model) -> list[Diagnostic]:
+    """Return one error for each node that keeps a quantized source from being integer-only."""
+    reported = [item for item in job.diagnostics if item.code == FLOAT_ISLAND]
+    if reported:
+        return [replace(item, severity=Severity.ERROR) for item in reported]
+    step = "Compile without --int8 to keep the file's own mixture, or add --float-islands."
+    return [
+        Diagnostic("E0421", f"node '{item.node}' ({item.kind})", "computes in float", item.why, step)
+        for item in describe_given(ir).float_ops
+    ]
 
 
 def _required(samples: SampleSet | None) -> SampleSet:

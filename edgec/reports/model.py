@@ -94,12 +94,14 @@ class Partitions:
 class Tolerance:
     """What verification demands per output; null where it demands nothing.
 
-    An element passes when |error| ≤ absolute + relative × |source value|.
+    An element passes when |error| ≤ absolute + relative × (largest |source value| of the output). An output
+    whose SQNR reaches `sufficient_sqnr_db` passes whatever its largest error is.
     """
 
     relative: float | None = None
     absolute: float | None = None
     min_sqnr_db: float | None = None
+    sufficient_sqnr_db: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,7 +96,10 @@ def tolerance(limits: Tolerance) -> str:
         parts.append(f"|error| ≤ {limits.absolute or 0:g} + {limits.relative or 0:g} × |source|")
     if limits.min_sqnr_db is not None:
         parts.append(f"SQNR ≥ {limits.min_sqnr_db:g} dB")
-    return ", ".join(parts) or "none, the numbers are for information"
+    demands = ", ".join(parts)
+    if demands and limits.sufficient_sqnr_db is not None:
+        demands += f", or SQNR ≥ {limits.sufficient_sqnr_db:g} dB"
+    return demands or "none, the numbers are for information"
 
 
 def partitions(found: Partitions | None) -> str:

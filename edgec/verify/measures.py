@@ -58,6 +58,8 @@ class OutputStatistics:
         if tolerance.absolute is not None or tolerance.relative is not None:
             allowed = (tolerance.absolute or 0.0) + (tolerance.relative or 0.0) * self.peak
             passed = self.max_abs_error <= allowed
+        if tolerance.sufficient_sqnr_db is not None:
+            passed = passed or self.sqnr_db >= tolerance.sufficient_sqnr_db
         if tolerance.min_sqnr_db is not None:
             passed = passed and self.sqnr_db >= tolerance.min_sqnr_db
         norms = math.sqrt(self.signal * self.power)

@@ -68,6 +68,19 @@ def test_nan_in_place_of_a_number_fails_every_tolerance() -> None:
     assert check.max_abs_error == math.inf
 
 
+def test_a_sufficient_sqnr_passes_a_single_outlier() -> None:
+    """One element in 100,000 off by 2e-4 of the peak is rounding; half of them off is a fault."""
+    source = np.ones(100_000, np.float32)
+    outlier, shifted = source.copy(), source.copy()
+    outlier[0] += 2e-4
+    shifted[::2] += 2e-4
+    tolerance = Tolerance(relative=1e-4, sufficient_sqnr_db=90)
+    for ours, passed in ((outlier, True), (shifted, False)):
+        found = OutputStatistics("y")
+        found.update(source, ours)
+        assert found.check(tolerance).passed is passed
+
+
 def test_tolerance_is_relative_to_the_largest_value() -> None:
     """An error of 0.5 beside a value of 1000 is within 1e-3 of the output, whatever its own element is."""
     found = statistics([1000, 0], [1000, 0.5])
