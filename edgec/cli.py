@@ -160,7 +160,7 @@ _PATH = click.Path(path_type=Path)
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="edgec")
 def main() -> None:
-    """Compile ONNX, Keras and TFLite models to verified TFLite for edge devices."""
+    """Compile ONNX, Keras, PyTorch and TFLite models to verified TFLite for edge devices."""
 
 
 @main.command("compile", epilog=_COMPILE_EXAMPLES)
@@ -227,7 +227,7 @@ def main() -> None:
 def compile_command(
     model: Path, output: Path | None, reports: tuple[Path, ...], quiet: bool, verbose: bool, **choices: Any
 ) -> None:
-    """Compile MODEL (ONNX, TFLite, Keras, SavedModel) to TFLite, verify it against the source and report."""
+    """Compile MODEL (ONNX, TFLite, Keras, SavedModel, PyTorch) to TFLite, verify and report."""
     from edgec.atomic_write import check_writable
     from edgec.compile import compile, default_output
     from edgec.reports.render import renderer_for, write_report

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from edgec.emit import Flatbuffer
     from edgec.frontends.keras.load import LiveModel
+    from edgec.frontends.torch.load import LiveProgram
     from edgec.reports.manifest import Manifest
     from edgec.reports.model import Report
 
@@ -64,7 +65,7 @@ class Saved:
 
 
 def compile(
-    model: str | Path | bytes | onnx.ModelProto | LiveModel,
+    model: str | Path | bytes | onnx.ModelProto | LiveModel | LiveProgram,
     *,
     options: CompileOptions | None = None,
     progress: Progress | None = None,
@@ -73,8 +74,9 @@ def compile(
     """Compile a model for a target.
 
     Args:
-        model: an ONNX, TFLite or Keras file or SavedModel folder; ONNX or TFLite bytes; a live
-            `onnx.ModelProto` or `keras.Model` (Keras needs the extra `edgec[keras]`).
+        model: an ONNX, TFLite, Keras or PyTorch file or SavedModel folder; ONNX, TFLite or PyTorch bytes; a
+            live `onnx.ModelProto`, `keras.Model`, `torch.nn.Module` or `torch.export.ExportedProgram`
+            (the extras `edgec[keras]` and `edgec[torch]`). A module needs `example_inputs=(array, ...)`.
         options: every choice in one object; or give its fields as keywords: `target="rpi4",
             precision="int8", calibration="images/"`.
         progress: watches the stages.

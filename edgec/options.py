@@ -37,6 +37,7 @@ class CompileOptions:
     dynamic_shapes: Mapping[str, Sequence[int | str]] = field(default_factory=dict[str, Sequence[int | str]])
     input_values: Mapping[str, float] = field(default_factory=dict[str, float])
     signature: str | None = None
+    example_inputs: Sequence[object] | Mapping[str, object] | None = None
     input_type: IoType | None = None
     output_type: IoType | None = None
     prune: float | None = None
@@ -106,9 +107,26 @@ class CompileOptions:
             kept[f"input_value {name}"] = number
         for name, shape in self.input_shapes.items():
             kept[f"input_shape {name}".strip()] = ",".join(map(str, shape))
+        if self.example_inputs is not None:
+            kept["example_inputs"] = _shapes_of(self.example_inputs)
         for name, dims in self.dynamic_shapes.items():
             kept[f"dynamic_shape {name}".strip()] = ",".join(map(str, dims))
         return kept
+
+
+def _shapes_of(examples: Sequence[object] | Mapping[str, object]) -> str:
+    """Return what of example inputs decides about the artifact: `1,3,32,32 float32; 1,8 int64`."""
+    if hasattr(examples, "shape"):  # an array alone
+        return _shape_of(examples)
+    values = examples.values() if isinstance(examples, Mapping) else examples
+    return "; ".join(_shape_of(value) for value in values)
+
+
+def _shape_of(value: object) -> str:
+    shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", "")
+    if shape is None:
+        return str(value) if isinstance(value, str | int | float | None) else type(value).__name__
+    return f"{','.join(map(str, shape))} {str(dtype).removeprefix('torch.')}"
 
 
 def _choice(name: str, value: str, allowed: Sequence[str]) -> list[Diagnostic]:

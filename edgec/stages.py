@@ -69,7 +69,7 @@ def choose_target(job: Job) -> tuple[Target, Profile]:
 def load(job: Job, model: object) -> SourceModel:
     """Read the source model, whatever its format."""
     with job.clock.stage("load"):
-        return load_source(model)
+        return load_source(model, job.options.example_inputs)
 
 
 def import_and_optimize(job: Job, source: SourceModel, profile: Profile) -> Model:

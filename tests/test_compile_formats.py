@@ -72,7 +72,7 @@ def test_torch_archives_say_what_to_do(tmp_path: Path) -> None:
         archive.writestr("model/data.pkl", b"")
     result = CliRunner().invoke(main, ["compile", str(path)])
     assert result.exit_code == 1
-    assert "torch.onnx.export" in result.output
+    assert "torch.export.save" in result.output
 
 
 def test_keras_without_tensorflow_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,8 +19,13 @@ from edgec.diagnostics import CompileError, Diagnostic
 _HEAD = 4096
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _USER_BLOCKS = (0, 512, 1024, 2048)  # an HDF5 file may begin with a block of the user's own
-_TORCH_PICKLE = (b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.", b"\x80\x02c")
-"""The magic number that torch.save wrote before it used zip, and a plain pickle."""
+_TORCH_PICKLE = (
+    b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.",
+    b"\x80\x02c",
+    b"\x80\x04\x95",
+    b"\x80\x05\x95",
+)
+"""The magic number that torch.save wrote before it used zip, and plain pickles."""
 _TORCH_MEMBERS = ("data.pkl", "constants.pkl", "archive_format", "serialized_exported_program.json")
 
 
@@ -125,6 +130,6 @@ def _of_object(model: object) -> Format:
             f"a {type(model).__module__}.{type(model).__qualname__} object",
             "is no model",
             "",
-            "Give a path, bytes, an onnx.ModelProto, a keras.Model or a torch.nn.Module.",
+            "Give a path, bytes, an onnx.ModelProto, a keras.Model, a torch.nn.Module or an ExportedProgram.",
         )
     )

@@ -15,6 +15,7 @@ from edgec.frontends.detect import Format, detect
 from edgec.ir import Model
 
 InputShapes = Mapping[str, Sequence[int]]
+ExampleInputs = Sequence[object] | Mapping[str, object]
 
 
 class SourceModel(Protocol):
@@ -22,7 +23,7 @@ class SourceModel(Protocol):
 
     @property
     def format(self) -> str:
-        """`onnx`, `tflite`, `keras`, `hdf5` or `savedmodel`, as the report says it."""
+        """`onnx`, `tflite`, `keras`, `hdf5`, `savedmodel` or `torch`, as the report says it."""
         ...
 
     @property
@@ -46,10 +47,11 @@ class SourceModel(Protocol):
         ...
 
 
-def load_source(model: object) -> SourceModel:
+def load_source(model: object, example_inputs: ExampleInputs | None = None) -> SourceModel:
     """Return the loaded model in its front end's own class; CompileError (E01xx) where it is none.
 
-    `model` is a path, bytes, an `onnx.ModelProto` or a `keras.Model`.
+    `model` is a path, bytes, an `onnx.ModelProto`, a `keras.Model`, a `torch.nn.Module` or a
+    `torch.export.ExportedProgram`; `example_inputs` are for torch, which traces modules by running them.
     """
     format = detect(model)
     given = Path(model) if isinstance(model, str) else model
@@ -65,8 +67,9 @@ def load_source(model: object) -> SourceModel:
             raise CompileError(Diagnostic("E0101", "model bytes", what, next_step=step))
         return load_keras(given, format)
     if format is Format.TORCH:
-        what, step = "is a PyTorch model", "Export it: torch.onnx.export(model, example, 'model.onnx')."
-        raise CompileError(Diagnostic("E0101", str(given)[:100], what, next_step=step))
+        from edgec.frontends.torch import load_torch
+
+        return load_torch(given, example_inputs)
     from edgec.frontends.onnx import load_onnx
 
     return load_onnx(given)  # pyright: ignore[reportArgumentType]
@@ -83,6 +86,7 @@ def import_source(
     from edgec.frontends.keras import KerasFile, import_keras
     from edgec.frontends.onnx import Source, import_onnx
     from edgec.frontends.tflite import TfliteFile, import_tflite
+    from edgec.frontends.torch import TorchFile, import_torch
 
     if input_values and source.format != "onnx":
         what, why = "is for ONNX models", f"{source.name} is of format {source.format}."
@@ -92,6 +96,8 @@ def import_source(
             return import_tflite(source, input_shapes, diagnostics, signature=signature)
         case KerasFile():
             return import_keras(source, input_shapes, diagnostics, signature=signature)
+        case TorchFile():
+            return import_torch(source, input_shapes, diagnostics)
         case Source():
             return import_onnx(source, input_shapes, diagnostics, input_values)
         case _:

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from edgec.frontends.keras import KerasFile, open_program
 from edgec.frontends.onnx import Source
 from edgec.frontends.tflite import TfliteFile
+from edgec.frontends.torch import TorchFile
+from edgec.frontends.torch import open_program as open_torch_program
 from edgec.ir import Array, Port
 from edgec.kernels import KernelSet
 from edgec.verify.source import OnnxRuntimeSource, SourceRunner
@@ -21,7 +23,7 @@ def source_runner(
     quantized: bool = False,
     fixed_inputs: Mapping[str, Array] | None = None,
 ) -> SourceRunner:
-    """Return the oracle of a loaded model: onnxruntime, LiteRT without delegates, or TensorFlow.
+    """Return the oracle of a loaded model: onnxruntime, LiteRT without delegates, TensorFlow or torch.
 
     `inputs` are the imported model's ports in the source's order. A `quantized` TFLite file runs in the
     reference kernels, which are the ones that define its integers.
@@ -39,6 +41,10 @@ def source_runner(
             from edgec.verify.keras_source import KerasSource
 
             return KerasSource(open_program(source, signature))
+        case TorchFile():
+            from edgec.verify.torch_source import TorchSource
+
+            return TorchSource(open_torch_program(source))
         case Source():
             return OnnxRuntimeSource(source.runnable(), threads, fixed_inputs)
         case _:
