@@ -100,7 +100,8 @@ class Runner:
                 self._interpreter.resize_tensor_input(detail["index"], array.shape, strict=True)
                 changed = True
         if changed:
-            self._interpreter.allocate_tensors()
+            with captured_stderr():
+                self._interpreter.allocate_tensors()
             self._allocated = True
             self._inputs = self._interpreter.get_input_details()
 
