@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Any
 
 from edgec.diagnostics import CompileError, Diagnostic
-from edgec.frontends.keras.tensorflow import quiet
+from edgec.frontends.foreign import quiet
 
 Module = Any  # TensorFlow has no usable type annotations
 Function = Any

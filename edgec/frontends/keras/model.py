@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from edgec.diagnostics import CompileError, Diagnostic
+from edgec.frontends.foreign import quiet
 from edgec.frontends.keras.config import (
     check_layers,
     read_hdf5_config,
@@ -25,7 +26,7 @@ from edgec.frontends.keras.config import (
 from edgec.frontends.keras.convert import convert
 from edgec.frontends.keras.load import KerasFile
 from edgec.frontends.keras.program import ProgramInput
-from edgec.frontends.keras.tensorflow import keras, quiet, tensorflow
+from edgec.frontends.keras.tensorflow import keras, tensorflow
 from edgec.ir import Array, Shape
 
 LiveModel = Any  # keras.Model, which has no usable type annotations

@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from edgec.diagnostics import CompileError, Diagnostic
+from edgec.frontends.foreign import quiet
 from edgec.frontends.keras.convert import convert
 from edgec.frontends.keras.load import KerasFile
 from edgec.frontends.keras.program import ProgramInput
-from edgec.frontends.keras.tensorflow import quiet, tensorflow
+from edgec.frontends.keras.tensorflow import tensorflow
 from edgec.ir import Array, Shape
 
 SignatureDef = Any  # protocol buffers of TensorFlow, without type annotations

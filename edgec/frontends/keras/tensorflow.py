@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import os
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from importlib import import_module
 from typing import Any
 
 from edgec.diagnostics import CompileError, Diagnostic
-from edgec.kernels.native_log import captured_stderr
+from edgec.frontends.foreign import import_extra
 
 Module = Any  # tensorflow and keras have no usable type annotations
 
@@ -51,24 +46,4 @@ def keras(where: str) -> Module:
 
 
 def _imported(name: str, where: str) -> Module:
-    with quiet():
-        try:
-            return import_module(name)
-        except ImportError as error:
-            missing = Diagnostic(
-                "E0115",
-                where,
-                "reading this format needs TensorFlow, which cannot be imported",
-                f"{error}.",
-                "Run `pip install 'edgec[keras]'`.",
-            )
-    raise CompileError(missing)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep what TensorFlow, absl and Keras say on standard output and error from the user's terminal."""
-    sink = io.StringIO()
-    with warnings.catch_warnings(), captured_stderr(), redirect_stdout(sink), redirect_stderr(sink):
-        warnings.simplefilter("ignore")
-        yield
+    return import_extra(name, where, "reading this format needs TensorFlow", "keras")

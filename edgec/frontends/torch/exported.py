@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgec.diagnostics import CompileError, Diagnostic
+from edgec.frontends.foreign import quiet
 from edgec.frontends.torch.archive import SAVE
 from edgec.frontends.torch.examples import drawn_arguments, given_arguments, with_open_sizes
-from edgec.frontends.torch.library import in_one_line, onnx_exporter, quiet, torch, weights_only
+from edgec.frontends.torch.library import in_one_line, onnx_exporter, torch, weights_only
 from edgec.frontends.torch.load import LiveProgram, TorchFile
 from edgec.ir import Array
 

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from edgec.diagnostics import CompileError, Diagnostic
+from edgec.frontends.foreign import quiet
 from edgec.frontends.torch.archive import SAVE
 from edgec.frontends.torch.examples import Arguments, drawn_arguments, given_arguments
 from edgec.frontends.torch.exported import evaluating, no_onnx, output_names, to_array
-from edgec.frontends.torch.library import in_one_line, onnx_exporter, quiet, torch
+from edgec.frontends.torch.library import in_one_line, onnx_exporter, torch
 from edgec.frontends.torch.load import LiveProgram, TorchFile
 from edgec.ir import Array
 

@@ -135,7 +135,7 @@ def test_without_tensorflow_the_extra_is_named(tmp_path: Path, monkeypatch: pyte
             raise ModuleNotFoundError("No module named 'tensorflow'")
         return import_module(name)
 
-    monkeypatch.setattr("edgec.frontends.keras.tensorflow.import_module", absent)
+    monkeypatch.setattr("edgec.frontends.foreign.import_module", absent)
     path = tmp_path / "a.keras"
     path.write_bytes(b"PK")
     with pytest.raises(

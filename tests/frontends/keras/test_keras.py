@@ -14,8 +14,9 @@ from edgec.calibrate.data import InputSpec, random_samples
 from edgec.diagnostics import CompileError, Diagnostics
 from edgec.emit import emit
 from edgec.frontends.detect import Format, detect
+from edgec.frontends.foreign import quiet
 from edgec.frontends.keras import import_keras, load_keras, open_program
-from edgec.frontends.keras.tensorflow import keras, quiet
+from edgec.frontends.keras.tensorflow import keras
 from edgec.ir import Model
 from edgec.kernels import Runner
 from edgec.ops.verify_ir import verify_ir

@@ -16,7 +16,7 @@ import pytest
 import edgec
 from edgec.diagnostics import CompileError
 from edgec.frontends.detect import Format, detect
-from edgec.frontends.torch.library import quiet
+from edgec.frontends.foreign import quiet
 
 pytestmark = [
     pytest.mark.skipif(
