@@ -121,7 +121,7 @@ def squeeze(ctx: LoweringContext) -> Value:
                 "How many there are is known at run time only.",
                 "Name the axes.",
             )
-        axes = [axis for axis, dim in enumerate(x.shape) if dim == 1]
+        axes = [axis for axis, size in enumerate(x.shape) if size == 1]
     wide = [axis for axis in axes if x.shape[axis] not in (1, DYNAMIC)]
     if wide:
         raise LoweringError(
