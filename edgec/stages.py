@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import get_args
 
 from edgec.calibrate.data import InputSpec, SampleSet, find_default_samples, random_samples
 from edgec.calibrate.data import open_samples as open_sample_source
@@ -15,7 +16,7 @@ from edgec.frontends.source import SourceModel, import_source, load_source
 from edgec.ir import DYNAMIC, Array, DType, Model
 from edgec.kernels import KernelError, KernelSet, Partitions, Runner
 from edgec.legalize.profile import Profile, check_profile, find_profile
-from edgec.options import RANDOM_CALIBRATION, RANDOM_SAMPLES, CompileOptions
+from edgec.options import RANDOM_CALIBRATION, RANDOM_SAMPLES, CompileOptions, Precision
 from edgec.passes.eliminate_dead import EliminateDead
 from edgec.pipeline import final_pipeline, float_pipeline, int8_pipeline, run_passes
 from edgec.progress import Stopwatch
@@ -59,8 +60,8 @@ def choose_target(job: Job) -> tuple[Target, Profile]:
                 "E0405",
                 f"target '{board.name}'",
                 f"does not run {job.options.precision} models",
-                " ".join(board.notes),
-                f"Choose one of: {', '.join(board.precisions)}.",
+                " ".join(note for note in board.notes if job.options.precision in note),
+                f"Choose one of: {', '.join(p for p in board.precisions if p in get_args(Precision))}.",
             )
         )
     return board, find_profile(board.profile)

@@ -1,6 +1,6 @@
 """The intermediate representation every stage reads and writes."""
 
-from edgec.ir.graph import NO_ATTRIBUTES, Attributes, Graph, ImageLayout, Model, Node, Port, Value, scalar
+from edgec.ir.graph import NO_ATTRIBUTES, Attributes, Graph, ImageLayout, Model, Node, Port, Value
 from edgec.ir.text import format_graph, format_model
 from edgec.ir.types import DYNAMIC, Array, DType, Quantization, Shape, TensorType
 
@@ -21,5 +21,4 @@ __all__ = [
     "Value",
     "format_graph",
     "format_model",
-    "scalar",
 ]

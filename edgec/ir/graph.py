@@ -12,8 +12,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-import numpy as np
-
 from edgec.ir.types import Array, DType, TensorType
 
 ImageLayout = Literal["nchw", "nhwc"]
@@ -339,8 +337,3 @@ class Model:
     def graphs(self) -> list[Graph]:
         """The main graph first, then the subgraphs in index order."""
         return [self.graph, *self.subgraphs]
-
-
-def scalar(value: float | int, dtype: DType) -> Array:
-    """Return a rank-0 array."""
-    return np.asarray(value, dtype.numpy)

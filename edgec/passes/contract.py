@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 from edgec.ir import Model
-from edgec.rewrite import Explanation, Rule, apply_rules
+from edgec.rewrite import Rule, apply_rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +37,8 @@ class RulePass:
 
     name: str
     rules: Sequence[Rule]
-    explanations: ClassVar[list[Explanation] | None] = None
 
     def run(self, model: Model) -> PassResult:
         """Apply the rules in all graphs."""
-        changed = [apply_rules(graph, self.rules, self.explanations) for graph in model.graphs]
+        changed = [apply_rules(graph, self.rules) for graph in model.graphs]
         return PassResult(model, any(changed))
