@@ -9,8 +9,10 @@ from edgec.quantize.float16 import quantize_float16
 from edgec.quantize.int8 import int8_problems, quantize_int8
 from edgec.quantize.prepare import int8_rules
 from edgec.quantize.roles import observed_values
+from edgec.quantize.weights import ChosenWeights
 
 __all__ = [
+    "ChosenWeights",
     "check_quantized",
     "int8_problems",
     "int8_rules",

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 import numpy as np
 
@@ -19,16 +20,14 @@ from edgec.ir import DType, Graph, Model, Node, Quantization, Value
 from edgec.ops import spec_of
 from edgec.quantize import problems
 from edgec.quantize.parameters import (
-    WEIGHT_LIMIT,
     as_uint8,
     from_range,
-    quantize_array,
     weight_quantization,
 )
 from edgec.quantize.rebuild import Rebuilt
 from edgec.quantize.roles import Role, Roles, Treatment, assign_roles, is_real
 from edgec.quantize.scales import Scales, solve_scales
-from edgec.quantize.weights import WeightScales, quantize_bias, raise_output_scales
+from edgec.quantize.weights import ChosenWeights, WeightScales, quantize_bias, raise_output_scales
 
 INTERFACE_TYPES = (DType.INT8, DType.UINT8, DType.FLOAT32)
 
@@ -42,6 +41,7 @@ def quantize_int8(
     per_axis: bool = True,
     per_tensor_kinds: Collection[str] = (),
     allow_float_islands: bool = False,
+    chosen_weights: Mapping[Value, ChosenWeights] = MappingProxyType({}),
 ) -> Model:
     """Return an int8 model; the float model stays as it is.
 
@@ -53,6 +53,7 @@ def quantize_int8(
         per_axis: a weight scale for each output channel where kernels have it.
         per_tensor_kinds: op kinds whose weights get one scale all the same (kernels of older runtimes).
         allow_float_islands: leave nodes without int8 kernel in float, between dequantize and quantize.
+        chosen_weights: integers to take for weight tensors of `model.graph` instead of rounding to nearest.
 
     Raises:
         CompileError: E0421 for every node without int8 kernel, E0422 for constants that have no range,
@@ -65,7 +66,7 @@ def quantize_int8(
     roles = assign_roles(graph)
     scales = solve_scales(graph, roles, ranges)
     weighted = {node.kind for node in graph if roles[node].weights is not None}
-    weights = WeightScales(frozenset(per_tensor_kinds if per_axis else weighted))
+    weights = WeightScales(frozenset(per_tensor_kinds if per_axis else weighted), chosen_weights)
     raise_output_scales(graph, roles, scales, weights)
     return _Quantizer(model, roles, scales, weights).run(input_type, output_type)
 
@@ -192,10 +193,7 @@ class _Quantizer:
         return sorted(found, key=lambda pair: pair[0])
 
     def _weight(self, value: Value, form: Quantization) -> Value:
-        data = value.constant()
-        return self._new.constant(
-            value, form, lambda: quantize_array(data, form, -WEIGHT_LIMIT, WEIGHT_LIMIT), DType.INT8
-        )
+        return self._new.constant(value, form, lambda: self._weights.integers(value, form), DType.INT8)
 
     def _bias(self, value: Value, form_in: Quantization, weights: Quantization) -> Value:
         data, form = quantize_bias(value.constant(), form_in.scale[0], weights)

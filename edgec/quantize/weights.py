@@ -14,11 +14,20 @@ kernels shift right by at most 31, and left only as far as the accumulator has r
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import numpy as np
 
 from edgec.ir import Array, Graph, Node, Quantization, Value
 from edgec.ops import spec_of
-from edgec.quantize.parameters import MIN_WEIGHT_SCALE, Floats, symmetric_scales
+from edgec.quantize.parameters import (
+    MIN_WEIGHT_SCALE,
+    WEIGHT_LIMIT,
+    Floats,
+    quantize_array,
+    symmetric_scales,
+)
 from edgec.quantize.roles import Role, Roles
 from edgec.quantize.scales import Scales
 
@@ -31,11 +40,23 @@ _MAX_ROUNDS = 8
 """Raising one scale raises its readers' multipliers; chains settle in a round each way."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ChosenWeights:
+    """Integers that somebody chose for a float weight tensor: `real = scales * data`.
+
+    `data` is int8 in [-127, 127] of the tensor's shape, `scales` has one entry for each slice along the
+    kernel's quantized dimension, or one for all.
+    """
+
+    data: Array
+    scales: Floats
+
+
 class WeightScales:
     """Natural scales of weights, computed once a tensor. `per_tensor` kinds get one scale for all."""
 
-    def __init__(self, per_tensor: frozenset[str]) -> None:
-        self._per_tensor = per_tensor
+    def __init__(self, per_tensor: frozenset[str], chosen: Mapping[Value, ChosenWeights]) -> None:
+        self._per_tensor, self._chosen = per_tensor, chosen
         self._known: dict[tuple[Value, int | None], Floats] = {}
 
     def axis(self, node: Node) -> int | None:
@@ -45,9 +66,11 @@ class WeightScales:
         return facts.quantized_dimension if facts.per_axis and node.kind not in self._per_tensor else None
 
     def natural(self, node: Node, role: Role) -> Floats:
-        """Return max |w| / 127 per channel; 0 for a channel of zeros."""
+        """Return max |w| / 127 per channel, 0 for a channel of zeros; or the scales that were chosen."""
         assert role.weights is not None
         weights, axis = node.operand(role.weights), self.axis(node)
+        if weights in self._chosen:
+            return self._chosen[weights].scales
         if (weights, axis) not in self._known:
             self._known[weights, axis] = symmetric_scales(weights.constant(), axis)
         return self._known[weights, axis]
@@ -57,6 +80,17 @@ class WeightScales:
         natural = self.natural(node, role)
         bias = None if role.bias is None else node.operand(role.bias).constant()
         return guarded_scales(natural, bias, scale_in, scale_out)
+
+    def integers(self, weights: Value, form: Quantization) -> Array:
+        """Return the int8 form of a weight tensor: chosen integers as they are where their scale stayed."""
+        rounded = quantize_array(weights.constant(), form, -WEIGHT_LIMIT, WEIGHT_LIMIT)
+        chosen = self._chosen.get(weights)
+        if chosen is None:
+            return rounded
+        kept = np.asarray(form.scale, np.float32) == chosen.scales.astype(np.float32)
+        shape = [1] * rounded.ndim
+        shape[form.quantized_dimension] = len(kept)
+        return np.where(kept.reshape(shape), chosen.data, rounded)
 
 
 def guarded_scales(natural: Floats, bias: Array | None, scale_in: float, scale_out: float) -> Floats:
