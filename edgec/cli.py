@@ -32,6 +32,7 @@ PRECISIONS = {
     "float16": "Store weights in half precision: half the size, float32 arithmetic.",
     "dynamic": "Int8 weights; activations are quantized on the fly.",
     "int8": "Integer-only int8; needs calibration data.",
+    "int16x8": "Integer-only, int16 activations and int8 weights; needs calibration data.",
 }
 
 _COMPILE_EXAMPLES = """\b
@@ -39,6 +40,7 @@ Examples:
   edgec compile model.onnx --target rpi4
   edgec compile model.onnx --target rpi4 --int8 --calibration photos/
   edgec compile model.onnx --int8 --calibration data.npz --input-type float32
+  edgec compile model.onnx --int8 --calibration photos/ --max-drop 1 --eval test.npz
   edgec compile model.onnx --input-shape 1,3,320,320 --report report.html
 
 \b
@@ -153,7 +155,58 @@ def _precision_flags(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-_IO_TYPES = click.Choice(["float32", "int8", "uint8"])
+def _quantization_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that say how real numbers become integers; `edgec/recipes` knows what they mean."""
+    for option in reversed(_QUANTIZATION_OPTIONS):
+        command = option(command)
+    return command
+
+
+class _Names(_ParamType):
+    """Comma-separated names, or `none`."""
+
+    name = "NAMES"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, tuple):
+            return value
+        return () if value == "none" else tuple(item.strip() for item in str(value).split(","))
+
+
+_QUANTIZATION_OPTIONS = (
+    click.option(
+        "--calibrator",
+        type=click.Choice(["auto", "minmax", "percentile", "mse", "entropy", "average"]),
+        help="How ranges are taken from the samples. Default: minmax.",
+    ),
+    click.option(
+        "--repair",
+        "repairs",
+        type=_Names(),
+        help="Any of absorb,equalize,rounding,bias, or none. Default: bias.",
+    ),
+    click.option("--per-tensor", is_flag=True, help="One scale for all weights of a node (old MCU kernels)."),
+    click.option("--weights", type=click.Choice(["int8", "int4"]), help="Element type of the weights alone."),
+    click.option("--block-size", type=int, default=0, help="With --dynamic --weights int4: weights a scale."),
+    click.option(
+        "--max-drop",
+        type=float,
+        metavar="NUMBER",
+        help="Accuracy budget: search the cheapest recipe whose drop is no larger (exit 3 if there is none).",
+    ),
+    click.option(
+        "--eval", "evaluation", metavar="NPZ", help="Labelled samples: arrays as for calibration, `labels`."
+    ),
+    click.option(
+        "--metric",
+        help="top1, top5, mse, module:function; without labels agreement, error. Default: what fits.",
+    ),
+    click.option("--recipe", type=click.Path(path_type=Path), help="Quantize as this recipe.toml says."),
+    click.option("--explain", is_flag=True, help="Report where accuracy goes, layer by layer, and why."),
+    click.option("--no-cache", is_flag=True, help="Calibrate even if these samples were calibrated before."),
+)
+
+_IO_TYPES = click.Choice(["float32", "int8", "uint8", "int16"])
 _PATH = click.Path(path_type=Path)
 
 
@@ -172,13 +225,7 @@ def main() -> None:
 @_precision_flags
 @click.option("--calibration", metavar="PATH", help="Images, wavs, .npz, .npy, module:function, or 'random'.")
 @click.option("--calibration-samples", type=click.IntRange(min=1), help="Use at most so many samples.")
-@click.option(
-    "--calibrator",
-    type=click.Choice(["minmax", "percentile", "mse"]),
-    default="minmax",
-    show_default=True,
-    help="How ranges are taken from the samples.",
-)
+@_quantization_options
 @click.option("--mean", type=_Numbers(), help="Image folders: per channel, in pixel units (0..255).")
 @click.option("--std", type=_Numbers(), help="Image folders: per channel, in pixel units (0..255).")
 @click.option("--preprocess", type=_PATH, help="Image and wav folders: a preprocess.toml file.")
@@ -233,15 +280,18 @@ def compile_command(
     from edgec.reports.render import renderer_for, write_report
     from edgec.terminal import Bars, error_console
 
-    options = _options(choices)
+    options = _options({**choices, "reports": reports})
     artifact = output or default_output(model, options.target, options.precision)
     for path in reports:
         renderer_for(path)  # an unknown suffix or a missing extra must not cost a whole compile
-    for path in (artifact, *reports):
+    recipes = [] if options.max_drop is None else [recipe_path(artifact)]
+    for path in (artifact, *reports, *recipes):
         check_writable(path)
     with Bars(error_console()) as bars:
         compiled = compile(model, options=options, progress=None if quiet else bars)
     saved = compiled.saved(artifact, command=_command_line())
+    if options.max_drop is not None:
+        _write_recipe(compiled, artifact)
     for path in reports:
         write_report(saved.report, path)
     if not quiet:
@@ -250,12 +300,34 @@ def compile_command(
         sys.exit(EXIT_GATE)
 
 
-def _options(choices: dict[str, Any]) -> CompileOptions:
-    from edgec.options import CompileOptions
+def _write_recipe(compiled: Compiled, artifact: Path) -> None:
+    """Write the recipe that a search found beside the artifact."""
+    from edgec.atomic_write import write_text
 
+    if compiled.recipe is not None:
+        write_text(recipe_path(artifact), compiled.recipe.to_toml())
+
+
+def recipe_path(artifact: Path) -> Path:
+    """Return where the recipe of an artifact goes: `model.tflite` → `model.recipe.toml`."""
+    return artifact.with_suffix(".recipe.toml")
+
+
+def _precision(choices: dict[str, Any]) -> str:
+    """Return the precision that a flag or the recipe names."""
     chosen = [name for name in PRECISIONS if choices[name]]
     if len(chosen) > 1:
         raise click.UsageError(f"--{' and --'.join(chosen)} exclude each other")
+    if chosen or choices["recipe"] is None:
+        return chosen[0] if chosen else "float32"
+    from edgec.recipes.recipe import read_recipe
+
+    return read_recipe(choices["recipe"]).precision
+
+
+def _options(choices: dict[str, Any]) -> CompileOptions:
+    from edgec.options import CompileOptions
+
     names = (
         "target",
         "calibration",
@@ -266,15 +338,25 @@ def _options(choices: dict[str, Any]) -> CompileOptions:
         "prune",
         "verify_each",
         "signature",
+        "repairs",
+        "per_tensor",
+        "weights",
+        "block_size",
+        "max_drop",
+        "evaluation",
+        "metric",
+        "recipe",
     )
     return CompileOptions(
-        precision=chosen[0] if chosen else "float32",  # pyright: ignore[reportArgumentType]
+        precision=_precision(choices),  # pyright: ignore[reportArgumentType]
         calibration_limit=choices["calibration_samples"],
         observer=choices["calibrator"],
         preprocess=_preprocess(choices),
         input_shapes=dict(choices["input_shapes"]),
         input_values=dict(choices["input_values"]),
         dynamic_shapes=dict(choices["dynamic_shapes"]),
+        explain=choices["explain"] or any(path.suffix == ".html" for path in choices["reports"]),
+        use_cache=not choices["no_cache"],
         verify=not choices["no_verify"],
         on_pass=_dump_ir(choices["dump_ir"]),
         **{name: choices[name] for name in names},
@@ -321,6 +403,8 @@ def _summarize(compiled: Compiled, saved: Saved, reports: tuple[Path, ...], verb
     print_diagnostics(d for d in compiled.diagnostics if verbose or d.severity is not Severity.NOTE)
     files = {"model": saved.path, "manifest": manifest_path(saved.path)}
     files |= {f"report {path.suffix}": path for path in reports}
+    if recipe_path(saved.path).exists() and compiled.report.gates:
+        files["recipe"] = recipe_path(saved.path)
     print_summary(Console(highlight=False), saved.report, files)
 
 
@@ -391,6 +475,29 @@ def doctor_command(model: Path, fix: bool, output: Path | None) -> None:
     if not diagnosis.is_healthy:
         sys.exit(EXIT_GATE)
     click.echo("healthy")
+
+
+@main.command("calibrate-audit")
+@click.argument("data", metavar="DATA")
+@click.option("--model", type=_PATH, help="The model that the samples are for: checks them against it.")
+@click.option("--calibration-samples", type=click.IntRange(min=1), help="Use at most so many samples.")
+@click.option("--mean", type=_Numbers(), help="Image folders: per channel, in pixel units (0..255).")
+@click.option("--std", type=_Numbers(), help="Image folders: per channel, in pixel units (0..255).")
+@click.option("--preprocess", type=_PATH, help="Image and wav folders: a preprocess.toml file.")
+@click.option("--input-shape", "input_shapes", type=_InputShape(), multiple=True, help="Pin open dimensions.")
+@_exits
+def audit_command(data: str, model: Path | None, calibration_samples: int | None, **choices: Any) -> None:
+    """Say what calibration samples are worth: outliers, repeats, too few, wrong layout or normalization."""
+    from rich.console import Console
+
+    from edgec.calibrate.audit_console import print_audit
+    from edgec.stages import audit_samples
+
+    shapes = dict(choices["input_shapes"])
+    found = audit_samples(data, model, shapes, _preprocess(choices), calibration_samples)
+    print_audit(Console(highlight=False), found)
+    if found.verdict.grade == "poor":
+        sys.exit(EXIT_GATE)
 
 
 @main.command("inspect")

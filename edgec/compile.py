@@ -20,18 +20,23 @@ if TYPE_CHECKING:
     from edgec.emit import Flatbuffer
     from edgec.frontends.keras.load import LiveModel
     from edgec.frontends.torch.load import LiveProgram
+    from edgec.recipes.recipe import Recipe
     from edgec.reports.manifest import Manifest
     from edgec.reports.model import Report
 
 
 @dataclass(frozen=True)
 class Compiled:
-    """A compiled model: the TFLite file, its report, its manifest, and the messages of the compile."""
+    """A compiled model: the TFLite file, its report, its manifest, and the messages of the compile.
+
+    `recipe` is how it was quantized, where calibration data had a say in it.
+    """
 
     flatbuffer: Flatbuffer
     report: Report
     manifest: Manifest
     diagnostics: tuple[Diagnostic, ...] = ()
+    recipe: Recipe | None = None
 
     @cached_property
     def tflite(self) -> bytes:
@@ -94,13 +99,14 @@ def compile(
     ir, pruning = stages.prune(job, ir, board)
     inputs = stages.source_inputs(ir)
     samples = stages.open_samples(job, ir, inputs)
-    ir, quantization = stages.quantize(job, source, ir, samples, profile)
-    ir = stages.legalize(job, ir, profile, board)
+    quantized = stages.quantize(job, source, ir, inputs, samples, profile)
+    ir = stages.legalize(job, quantized.model, profile, board)
     flatbuffer = stages.emit(job, ir)
     checked = stages.verify(job, source, ir, flatbuffer, inputs, samples)
-    report = stages.report(job, source, board, ir, flatbuffer, checked, quantization, pruning)
-    manifest = stages.manifest(job, report)
-    return Compiled(flatbuffer, report, manifest, tuple(job.diagnostics))
+    explanation = stages.explain(job, quantized)
+    report = stages.report(job, source, board, ir, flatbuffer, checked, quantized, pruning, explanation)
+    manifest = stages.manifest(job, report, quantized)
+    return Compiled(flatbuffer, report, manifest, tuple(job.diagnostics), quantized.recipe)
 
 
 def default_output(model: Path, target: str, precision: str) -> Path:

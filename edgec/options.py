@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -12,11 +12,14 @@ from edgec.diagnostics import CompileError, Diagnostic
 if TYPE_CHECKING:
     from edgec.calibrate.data import Source as CalibrationSource
     from edgec.calibrate.preprocess import Preprocess
-    from edgec.ir import Model
+    from edgec.ir import Array, Model
+    from edgec.recipes.recipe import Recipe
 
-Precision = Literal["float32", "float16", "dynamic", "int8"]
+Precision = Literal["float32", "float16", "dynamic", "int8", "int16x8"]
 IoLayout = Literal["channels-last", "source"]
-IoType = Literal["float32", "int8", "uint8"]
+IoType = Literal["float32", "int8", "uint8", "int16"]
+WeightType = Literal["int8", "int4"]
+INTEGER_PRECISIONS: tuple[Precision, ...] = ("int8", "int16x8")
 
 RANDOM_CALIBRATION = "random"
 RANDOM_SAMPLES = 16
@@ -31,7 +34,17 @@ class CompileOptions:
     calibration: CalibrationSource | None = None
     calibration_limit: int | None = None
     preprocess: Preprocess | None = None
-    observer: str = "minmax"
+    observer: str | None = None
+    repairs: Sequence[str] | None = None
+    per_tensor: bool = False
+    recipe: str | Path | Recipe | None = None
+    max_drop: float | None = None
+    evaluation: str | Path | Mapping[str, Array] | None = None
+    metric: str | None = None
+    explain: bool = False
+    use_cache: bool = True
+    weights: WeightType | None = None
+    block_size: int = 0
     io_layout: IoLayout = "channels-last"
     input_shapes: Mapping[str, Sequence[int]] = field(default_factory=dict[str, Sequence[int]])
     dynamic_shapes: Mapping[str, Sequence[int | str]] = field(default_factory=dict[str, Sequence[int | str]])
@@ -53,18 +66,60 @@ class CompileOptions:
         for name in ("input_type", "output_type"):
             value = getattr(self, name)
             if value is not None:
-                problems += _choice(name, value, get_args(IoType))
-                if value != "float32" and self.precision != "int8":
-                    what = f"{value} needs a fully quantized model"
-                    problems.append(Diagnostic("E0602", name, what, next_step="Add --int8."))
+                problems += _choice(name, value, self._interface_types())
         if self.prune is not None and not 0 < self.prune < 1:
             what = f"{self.prune} is not a fraction"
             problems.append(
                 Diagnostic("E0603", "prune", what, "It is the share of weights to remove: 0 < x < 1.")
             )
+        problems += self._recipe_problems()
         problems += self._dynamic_shape_problems()
         if problems:
             raise CompileError(problems)
+
+    def _interface_types(self) -> tuple[str, ...]:
+        """Return what inputs and outputs may be."""
+        return {"int8": ("float32", "int8", "uint8"), "int16x8": ("float32", "int16")}.get(
+            self.precision, ("float32",)
+        )
+
+    def chosen_recipe(self) -> Recipe:
+        """Return the recipe of an integer compile: the file's or the default, with what was chosen beside it.
+
+        CompileError E0611 and E0612 for a file that is no recipe.
+        """
+        from edgec.recipes.recipe import DEFAULT_RECIPE, Recipe, read_recipe
+
+        base = self.recipe if self.recipe is not None else DEFAULT_RECIPE
+        recipe = base if isinstance(base, Recipe) else read_recipe(Path(base))
+        chosen: dict[str, object] = {"precision": self.precision}
+        chosen |= {} if self.observer is None else {"calibrator": self.observer}
+        chosen |= {} if self.repairs is None else {"repairs": tuple(self.repairs)}
+        chosen |= {"per_axis": False} if self.per_tensor else {}
+        return replace(recipe, **chosen)  # pyright: ignore[reportArgumentType]
+
+    def _recipe_problems(self) -> list[Diagnostic]:
+        from edgec.recipes.recipe import CALIBRATORS, REPAIRS
+
+        problems = [] if self.observer is None else _choice("calibrator", self.observer, CALIBRATORS)
+        for name in self.repairs or ():
+            problems += _choice("repair", name, REPAIRS)
+        if self.max_drop is not None and not 0 <= self.max_drop < float("inf"):
+            what = f"{self.max_drop} is not a number of at least 0"
+            problems.append(Diagnostic("E0616", "max_drop", what))
+        wants = {"max_drop": self.max_drop, "evaluation": self.evaluation, "recipe": self.recipe}
+        wanting = [name for name, value in wants.items() if value is not None]
+        if wanting and self.precision not in INTEGER_PRECISIONS:
+            what = f"says how to quantize, and {self.precision} has no calibration"
+            problems.append(Diagnostic("E0616", wanting[0], what, next_step="Add --int8 or --int16x8."))
+        if self.weights is not None:
+            problems += _choice("weights", self.weights, get_args(WeightType))
+        if self.block_size and (self.precision, self.weights) != ("dynamic", "int4"):
+            what = "blocks are a form of int4 weights with --dynamic"
+            problems.append(Diagnostic("E0616", "block_size", what))
+        elif self.block_size:
+            problems += _choice("block_size", str(self.block_size), ("32", "64", "128", "256"))
+        return problems
 
     def _dynamic_shape_problems(self) -> list[Diagnostic]:
         twice = sorted(set(self.dynamic_shapes) & set(self.input_shapes))
@@ -74,9 +129,9 @@ class CompileOptions:
             )
             for name in twice
         ]
-        if self.dynamic_shapes and self.precision == "int8":
-            what = "int8 needs fixed shapes"
-            why = "Calibration runs the model in one shape, and int8 kernels plan for it."
+        if self.dynamic_shapes and self.precision in INTEGER_PRECISIONS:
+            what = f"{self.precision} needs fixed shapes"
+            why = "Calibration runs the model in one shape, and integer kernels plan for it."
             problems.append(Diagnostic("E0604", "dynamic_shapes", what, why, "Use --input-shape."))
         if self.dynamic_shapes and self.calibration is not None:
             what = "samples need fixed shapes"
@@ -90,9 +145,14 @@ class CompileOptions:
             "precision": self.precision,
             "io_layout": self.io_layout,
         }
-        if self.precision == "int8":
-            kept |= {"observer": self.observer, "float_islands": self.float_islands}
-            kept |= {"input_type": self.input_type or "int8", "output_type": self.output_type or "int8"}
+        if self.precision in INTEGER_PRECISIONS:
+            border = self.precision.removesuffix("x8")
+            kept |= {"float_islands": self.float_islands}
+            kept |= {"input_type": self.input_type or border, "output_type": self.output_type or border}
+        if self.weights is not None:
+            kept["weights"] = self.weights
+        if self.block_size:
+            kept["block_size"] = self.block_size
         if self.signature is not None:
             kept["signature"] = self.signature
         if self.calibration is not None:

@@ -50,12 +50,16 @@ def float_pipeline(
     ]
 
 
-def int8_pipeline(profile: Profile) -> list[Pass]:
-    """Return the passes from float IR to the form that int8 kernels take; before calibration sees it."""
-    from edgec.quantize import int8_rules
+def integer_pipeline(profile: Profile, precision: str = "int8") -> list[Pass]:
+    """Return the passes from float IR to the form that integer kernels take; before calibration sees it."""
+    from edgec.quantize import int8_rules, int16_rules
 
+    if precision == "int16x8":
+        rules = int16_rules(exp=profile.name != "tflm")
+    else:
+        rules = int8_rules(delegate=profile.name == "litert_xnnpack")
     return [
-        RulePass("prepare_int8", int8_rules(delegate=profile.name == "litert_xnnpack")),
+        RulePass(f"prepare_{precision}", rules),
         CANONICALIZE,
         FUSE_ACTIVATIONS,  # relu6 of a decomposed hard_swish belongs to its add
         FoldConstants(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -54,3 +54,41 @@ class Stopwatch:
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begin
             self.progress.finish()
+
+    @contextmanager
+    def steps(self, name: str) -> Iterator[Callable[[str, int, int], None]]:
+        """Time a block that names its own parts: it calls `step(part, done, total)`.
+
+        What is done between the parts, and a block that has none, counts as `name`.
+        """
+        parts = _Parts(self)
+        parts.begin(name, None)
+        try:
+            yield lambda part, done, total: parts.step(part, done, total, name)
+        finally:
+            parts.end()
+
+
+class _Parts:
+    """The part of a block that runs now."""
+
+    def __init__(self, clock: Stopwatch) -> None:
+        self._clock, self._name, self._began = clock, "", 0.0
+
+    def begin(self, name: str, total: int | None) -> None:
+        self._clock.progress.start(name, total)
+        self._name, self._began = name, time.perf_counter()
+
+    def end(self) -> None:
+        spent = time.perf_counter() - self._began
+        self._clock.seconds[self._name] = self._clock.seconds.get(self._name, 0.0) + spent
+        self._clock.progress.finish()
+
+    def step(self, part: str, done: int, total: int, between: str) -> None:
+        if part != self._name:
+            self.end()
+            self.begin(part, total)
+        self._clock.progress.advance(done)
+        if done >= total:
+            self.end()
+            self.begin(between, None)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import get_args
+from types import MappingProxyType
+from typing import TYPE_CHECKING, get_args
 
 from edgec.calibrate.data import InputSpec, SampleSet, find_default_samples, random_samples
 from edgec.calibrate.data import open_samples as open_sample_source
@@ -16,16 +17,31 @@ from edgec.frontends.source import SourceModel, import_source, load_source
 from edgec.ir import DYNAMIC, Array, DType, Model
 from edgec.kernels import KernelError, KernelSet, Partitions, Runner
 from edgec.legalize.profile import Profile, check_profile, find_profile
-from edgec.options import RANDOM_CALIBRATION, RANDOM_SAMPLES, CompileOptions, Precision
+from edgec.options import (
+    INTEGER_PRECISIONS,
+    RANDOM_CALIBRATION,
+    RANDOM_SAMPLES,
+    CompileOptions,
+    Precision,
+)
 from edgec.passes.eliminate_dead import EliminateDead
-from edgec.pipeline import final_pipeline, float_pipeline, int8_pipeline, run_passes
-from edgec.progress import Stopwatch
+from edgec.passes.expand_hybrid import ExpandHybrid
+from edgec.pipeline import final_pipeline, float_pipeline, integer_pipeline, run_passes
+from edgec.progress import Progress, Stopwatch
 from edgec.prune.magnitude import PruneMagnitude
 from edgec.quantize.problems import FLOAT_ISLAND
-from edgec.reports.build import ReportParts, build_report, describe_given, describe_int8
+from edgec.reports.build import ReportParts, build_report, describe_given, describe_integers
 from edgec.reports.manifest import Manifest, manifest_of
-from edgec.reports.model import Pruning, Quantization, Report, Verification
+from edgec.reports.model import Gate, Pruning, Quantization, Report, Verification
 from edgec.targets import Target, load_target
+
+if TYPE_CHECKING:
+    from edgec.calibrate.audit import Audit
+    from edgec.calibrate.data import LiveSource
+    from edgec.calibrate.preprocess import Preprocess
+    from edgec.recipes.apply import Integers
+    from edgec.recipes.recipe import Recipe
+    from edgec.reports.explanation import Explanation
 
 VERIFY_RANDOM_SAMPLES = 2
 VERIFY_CALIBRATION_SAMPLES = 8
@@ -73,6 +89,20 @@ def load(job: Job, model: object) -> SourceModel:
         return load_source(model, job.options.example_inputs)
 
 
+@dataclass(frozen=True)
+class Quantized:
+    """The model in its precision, what the report says of that, and how its integers came to be."""
+
+    model: Model
+    described: Quantization | None
+    integers: Integers | None = None
+
+    @property
+    def recipe(self) -> Recipe | None:
+        """The recipe of a model that was calibrated."""
+        return None if self.integers is None else self.integers.recipe
+
+
 def import_and_optimize(job: Job, source: SourceModel, profile: Profile) -> Model:
     """Lower the source to IR and run the float pipeline; integer IR is only tidied up."""
     options = job.options
@@ -87,6 +117,8 @@ def import_and_optimize(job: Job, source: SourceModel, profile: Profile) -> Mode
         passes = float_pipeline(profile, channels_last_io=channels_last, report=job.diagnostics.add)
         if source.format == "tflite" and _brings_its_own_scales(ir):
             passes = [EliminateDead()]  # integer kernels already; an ONNX model becomes one in the pipeline
+        elif source.format == "tflite" and options.precision not in ("float32", "dynamic"):
+            passes = [ExpandHybrid(), *passes]  # int8 weights under float arithmetic: their values count
         return run_passes(ir, passes, verify_each=options.verify_each, on_pass=options.on_pass)
 
 
@@ -107,17 +139,41 @@ def open_samples(job: Job, ir: Model, inputs: list[InputSpec]) -> SampleSet | No
     """Open the calibration set: the user's, `./calibration_data` where int8 needs ranges, or none."""
     options = job.options
     samples: SampleSet | None = None
-    if options.calibration == RANDOM_CALIBRATION:
+    if isinstance(options.calibration, str) and options.calibration == RANDOM_CALIBRATION:
         samples = random_samples(inputs, options.calibration_limit or RANDOM_SAMPLES)
     elif options.calibration is not None:
         samples = open_sample_source(
             options.calibration, inputs, preprocess=options.preprocess, limit=options.calibration_limit
         )
-    elif options.precision == "int8" and not _brings_its_own_scales(ir):
+    elif options.precision in INTEGER_PRECISIONS and not _brings_its_own_scales(ir):
         samples = _default_samples(job, inputs)
     if samples is not None:
         job.diagnostics.extend(samples.notes)
     return samples
+
+
+def audit_samples(
+    data: LiveSource,
+    model: object = None,
+    input_shapes: Mapping[str, Sequence[int]] = MappingProxyType({}),
+    preprocess: Preprocess | None = None,
+    limit: int | None = None,
+    progress: Progress | None = None,
+) -> Audit:
+    """Look at calibration data: alone, or with the model it is for (then its inner tensors count, too)."""
+    from edgec.calibrate.audit import audit
+    from edgec.calibrate.specs import specs_of
+
+    if model is None:
+        return audit(data, specs_of(data), preprocess=preprocess, limit=limit)
+    options = CompileOptions(precision="int8", input_shapes=input_shapes, preprocess=preprocess)
+    job = Job(options, Diagnostics(), Stopwatch(progress))
+    _, profile = choose_target(job)
+    ir = import_and_optimize(job, load(job, model), profile)
+    inputs = source_inputs(ir)
+    ir = run_passes(ir, integer_pipeline(profile))
+    with job.clock.stage("audit"):
+        return audit(data, inputs, model=ir, preprocess=preprocess, limit=limit, threads=options.threads)
 
 
 def _default_samples(job: Job, inputs: list[InputSpec]) -> SampleSet:
@@ -131,7 +187,7 @@ def _default_samples(job: Job, inputs: list[InputSpec]) -> SampleSet:
     raise CompileError(
         Diagnostic(
             "E0301",
-            "--int8",
+            f"--{job.options.precision}",
             "needs calibration data, and ./calibration_data holds none that fits the model's inputs",
             why,
             "Add --calibration PATH (a folder of images or wavs, .npz, .npy or module:function). "
@@ -141,50 +197,108 @@ def _default_samples(job: Job, inputs: list[InputSpec]) -> SampleSet:
 
 
 def quantize(
-    job: Job, source: SourceModel, ir: Model, samples: SampleSet | None, profile: Profile
-) -> tuple[Model, Quantization | None]:
+    job: Job,
+    source: SourceModel,
+    ir: Model,
+    inputs: list[InputSpec],
+    samples: SampleSet | None,
+    profile: Profile,
+) -> Quantized:
     """Bring the float IR to the precision asked for."""
-    from edgec.quantize import quantize_dynamic, quantize_float16
+    from edgec.quantize import DynamicWeights, quantize_dynamic, quantize_float16, quantize_weight_only
 
+    options = job.options
     if _brings_its_own_scales(ir):
-        return _keep_scales(job, source, ir)
-    match job.options.precision:
-        case "int8":
-            return _quantize_int8(job, ir, _required(samples), profile)
+        return Quantized(*_keep_scales(job, source, ir))
+    _check_scheme(job, profile)
+    match options.precision:
+        case "int8" | "int16x8":
+            return _quantize_to_integers(job, ir, inputs, _required(samples), profile)
         case "float16":
             with job.clock.stage("quantize"):
-                return quantize_float16(ir), Quantization("float16 weights, float32 arithmetic", None)
+                return Quantized(
+                    quantize_float16(ir), Quantization("float16 weights, float32 arithmetic", None)
+                )
         case "dynamic":
+            weights = DType(options.weights or "int8")
             with job.clock.stage("quantize"):
-                return quantize_dynamic(ir), Quantization("dynamic range: int8 weights", None)
+                made = quantize_dynamic(ir, DynamicWeights(weights, block_size=options.block_size))
+                return Quantized(made, Quantization(f"dynamic range: {weights} weights", None))
+        case "float32" if options.weights is not None:
+            with job.clock.stage("quantize"):
+                made = quantize_weight_only(ir, DType(options.weights))
+                return Quantized(made, Quantization(f"{options.weights} weights, float32 arithmetic", None))
         case "float32":
-            return ir, None
+            return Quantized(ir, None)
 
 
-def _quantize_int8(job: Job, ir: Model, samples: SampleSet, profile: Profile) -> tuple[Model, Quantization]:
-    from edgec.calibrate.ranges import collect_ranges
-    from edgec.quantize import check_quantized, int8_problems, quantize_int8
+def _check_scheme(job: Job, profile: Profile) -> None:
+    """Refuse weights that the kernel library has no kernels for, and say what is slower than it looks."""
+    from edgec.quantize.legality import scheme_notes, scheme_problems
+
+    options = job.options
+    job.diagnostics.extend(scheme_problems(options.precision, options.weights, profile.name))
+    job.diagnostics.raise_if_errors()
+    job.diagnostics.extend(scheme_notes(options.precision, options.weights, profile.name))
+
+
+def _quantize_to_integers(
+    job: Job, ir: Model, inputs: list[InputSpec], samples: SampleSet, profile: Profile
+) -> Quantized:
+    from edgec.calibrate.cache import NO_CACHE, user_cache
+    from edgec.quantize import check_quantized, int8_problems, int16x8_problems
+    from edgec.quantize.legality import kinds_with_one_weight_scale
+    from edgec.recipes.apply import Budget, Task, quantize_by_recipe
+    from edgec.recipes.evaluate import open_evaluation
+    from edgec.recipes.workbench import Interface
 
     options, clock = job.options, job.clock
-    with clock.stage("prepare int8"):
-        ir = run_passes(ir, int8_pipeline(profile), verify_each=options.verify_each, on_pass=options.on_pass)
-        job.diagnostics.extend(int8_problems(ir, allow_float_islands=options.float_islands))
+    recipe = options.chosen_recipe()
+    islands = options.float_islands
+    with clock.stage(f"prepare {options.precision}"):
+        passes = integer_pipeline(profile, options.precision)
+        ir = run_passes(ir, passes, verify_each=options.verify_each, on_pass=options.on_pass)
+        if options.precision == "int8":
+            named = {"float_nodes": recipe.float_nodes, "int16_nodes": recipe.int16_nodes}
+            job.diagnostics.extend(int8_problems(ir, allow_float_islands=islands, **named))
+        else:
+            found = int16x8_problems(ir, allow_float_islands=islands, float_nodes=recipe.float_nodes)
+            job.diagnostics.extend(found)
         job.diagnostics.raise_if_errors()  # before calibrating: that may take minutes
-    with clock.stage("calibrate", len(samples)):
-        ranges = collect_ranges(ir, samples, options.observer, options.threads, clock.progress.advance)
-    with clock.stage("quantize"):
-        quantized = quantize_int8(
-            ir,
-            ranges,
-            input_type=DType(options.input_type or "int8"),
-            output_type=DType(options.output_type or "int8"),
-            allow_float_islands=options.float_islands,
-        )
-        if options.on_pass is not None:
-            options.on_pass("quantize", quantized)
-        job.diagnostics.extend(check_quantized(quantized, allow_float_islands=options.float_islands))
-        job.diagnostics.raise_if_errors()
-    return quantized, describe_int8(quantized, ranges, samples)
+    evaluation = None
+    if options.evaluation is not None:
+        evaluation = open_evaluation(options.evaluation, inputs, preprocess=options.preprocess)
+    interface = Interface(
+        None if options.input_type is None else DType(options.input_type),
+        None if options.output_type is None else DType(options.output_type),
+        islands,
+        kinds_with_one_weight_scale(options.weights, profile.name),
+        DType(options.weights or "int8"),
+    )
+    budget = None if options.max_drop is None else Budget(options.max_drop)
+    cache = user_cache() if options.use_cache else NO_CACHE
+    task = Task(
+        ir,
+        samples,
+        recipe,
+        interface,
+        profile.name,
+        budget,
+        evaluation,
+        options.metric,
+        options.threads,
+        cache,
+    )
+    with clock.steps("quantize") as steps:
+        made = quantize_by_recipe(task, steps)
+        job.diagnostics.extend(made.notes)
+    if options.on_pass is not None:
+        options.on_pass("quantize", made.model)
+    job.diagnostics.extend(
+        check_quantized(made.model, allow_float_islands=islands, float_nodes=made.float_nodes)
+    )
+    job.diagnostics.raise_if_errors()
+    return Quantized(made.model, describe_integers(made, samples), made)
 
 
 def _brings_its_own_scales(ir: Model) -> bool:
@@ -261,7 +375,7 @@ def verify(
     from edgec.verify.runners import source_runner
 
     chosen, described, total = _verification_samples(inputs, samples)
-    kernels = _kernels_to_compare(source, ir)
+    kernels, oracles = _kernels_to_compare(source, ir)
     same_kernels = kernels is not KernelSet.XNNPACK  # then even integers have to come out equal
     exact = job.options.precision == "float32" and not job.options.prune
     exact = exact and (same_kernels or not _brings_its_own_scales(ir))
@@ -271,33 +385,41 @@ def verify(
             file = flatbuffer.to_bytes()
             delegated = Runner(file, threads=job.options.threads)
             runner = delegated if kernels is KernelSet.XNNPACK else Runner(file, kernels=kernels)
-            oracle = source_runner(
-                source,
-                ir.inputs,
-                signature=job.options.signature,
-                threads=job.options.threads,
-                quantized=_brings_its_own_scales(ir),
-                fixed_inputs=job.fixed_inputs,
-            )
-            result = verify(
-                ir, runner, oracle, chosen, tolerance, described, progress=job.clock.progress.advance
-            )
+            results: list[Verification] = []
+            drawn = list(chosen)
+            for each in oracles:
+                oracle = source_runner(
+                    source,
+                    ir.inputs,
+                    signature=job.options.signature,
+                    threads=job.options.threads,
+                    kernels=each,
+                    fixed_inputs=job.fixed_inputs,
+                )
+                progress = job.clock.progress.advance
+                results.append(verify(ir, runner, oracle, drawn, tolerance, described, progress=progress))
+                if results[-1].passed:
+                    break
+            result = next((item for item in results if item.passed), results[0])
         except KernelError as error:
             raise CompileError(_kernel_failure(str(error))) from None
         return Checked(result, delegated.partitions())
 
 
-def _kernels_to_compare(source: SourceModel, ir: Model) -> KernelSet:
-    """Return the kernels to run ours in: a TFLite source with integers is compared in its oracle's kernels.
+def _kernels_to_compare(source: SourceModel, ir: Model) -> tuple[KernelSet, tuple[KernelSet, ...]]:
+    """Return the kernels to run ours in, and those of the source: equal to one of them is right.
 
-    XNNPACK rounds integers in another way than the kernels that define them; that is no fault of a compile.
+    A TFLite source with integers is compared in one set of kernels: XNNPACK rounds integers in another way
+    than the kernels that define them; that is no fault of a compile. A float one says no more than what its
+    kernels agree on: some models amplify their rounding beyond any tolerance.
     """
     if source.format != "tflite":
-        return KernelSet.XNNPACK
+        return KernelSet.XNNPACK, (KernelSet.XNNPACK,)
     if _brings_its_own_scales(ir):
-        return KernelSet.REFERENCE
-    hybrid = any(value.type.quantization is not None for value in ir.graph.constants())
-    return KernelSet.BUILTIN if hybrid else KernelSet.XNNPACK
+        return KernelSet.REFERENCE, (KernelSet.REFERENCE,)
+    if any(value.type.quantization is not None for value in ir.graph.constants()):
+        return KernelSet.BUILTIN, (KernelSet.BUILTIN,)
+    return KernelSet.XNNPACK, (KernelSet.BUILTIN, KernelSet.XNNPACK)
 
 
 def _verification_samples(
@@ -340,6 +462,18 @@ def _kernel_failure(message: str) -> Diagnostic:
     )
 
 
+def explain(job: Job, quantized: Quantized) -> Explanation | None:
+    """Say where accuracy goes and why, where that was asked for or a budget was not met."""
+    made = quantized.integers
+    missed = made is not None and made.search is not None and not made.search.reached
+    if made is None or not (job.options.explain or missed):
+        return None
+    from edgec.causes.explain import explain
+
+    with job.clock.steps("explain") as steps:
+        return explain(made, steps)
+
+
 def report(
     job: Job,
     source: SourceModel,
@@ -347,25 +481,40 @@ def report(
     ir: Model,
     flatbuffer: Flatbuffer,
     checked: Checked,
-    quantization: Quantization | None,
+    quantized: Quantized,
     pruning: Pruning | None,
+    explanation: Explanation | None,
 ) -> Report:
     """Put together what the compile has to say."""
     digest = hashlib.sha256()
     for chunk in flatbuffer.chunks():
         digest.update(chunk)
     parts = ReportParts(source, board, ir, flatbuffer.size, digest.hexdigest(), job.options.precision)
-    return build_report(
+    made = build_report(
         parts,
         checked.verification,
         checked.partitions,
-        quantization,
+        quantized.described,
         pruning,
         job.clock.seconds,
         list(job.diagnostics),
     )
+    return replace(made, explanation=explanation, gates=_gates(quantized))
 
 
-def manifest(job: Job, made: Report) -> Manifest:
+def _gates(quantized: Quantized) -> tuple[Gate, ...]:
+    """Return the accuracy budget as a gate."""
+    made = quantized.integers
+    if made is None or made.search is None:
+        return ()
+    search, metric = made.search, made.evaluation.metric
+    name = f"max drop ({metric.name} on {made.evaluation.data.described})"
+    return (Gate(name, search.budget, search.best.score.drop, metric.unit, search.reached),)
+
+
+def manifest(job: Job, made: Report, quantized: Quantized) -> Manifest:
     """Return the manifest; its options rebuild the artifact."""
-    return manifest_of(made, made.artifact.file or "", job.options.reproducible())
+    options = job.options.reproducible()
+    if quantized.recipe is not None:
+        options["recipe"] = quantized.recipe.to_toml()
+    return manifest_of(made, made.artifact.file or "", options)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+os.environ["EDGEC_CACHE_DIR"] = ""  # a test must not find what an earlier run calibrated
 CORPUS = Path(__file__).resolve().parents[2] / "shared" / "corpus"
 
 

@@ -47,6 +47,11 @@ class Column(Protocol):
         """Element type."""
         ...
 
+    @property
+    def path(self) -> Path | None:
+        """The file that holds the array, or None."""
+        ...
+
     def rows(self) -> Iterator[Array]:
         """Yield the rows from the first on; raises `CompileError` for damaged data."""
         ...
@@ -68,6 +73,10 @@ class MemoryColumn:
     def dtype(self) -> np.dtype[np.generic]:
         """The array's element type."""
         return self.array.dtype
+
+    @property
+    def path(self) -> None:
+        """No file holds the array."""
 
     def rows(self) -> Iterator[Array]:
         """Yield views of the rows."""
@@ -106,6 +115,11 @@ class FileColumn:
     dtype: np.dtype[np.generic]
     fortran: bool
     offset: int
+
+    @property
+    def path(self) -> Path:
+        """The file that holds the array."""
+        return self.place.path
 
     def rows(self) -> Iterator[Array]:
         """Yield the rows; raises `CompileError` when the file ends early or its checksum is wrong."""

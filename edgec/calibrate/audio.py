@@ -19,7 +19,7 @@ import numpy.typing as npt
 from edgec.calibrate import problems
 from edgec.calibrate.folders import MediaFolder, spread
 from edgec.calibrate.preprocess import FILE_NAME
-from edgec.calibrate.samples import InputSpec, Sample, SampleDescription, SampleSet
+from edgec.calibrate.samples import InputSpec, Sample, SampleDescription, SampleSet, file_digest
 from edgec.diagnostics import CompileError, Diagnostic
 
 
@@ -59,6 +59,10 @@ class AudioReader:
             padded = np.pad(sound, (0, length - len(sound)))
             yield {self.spec.name: padded.reshape(self.spec.shape).astype(self.spec.dtype)}
 
+    def identity(self) -> str:
+        """Return the digest of the files' bytes."""
+        return file_digest(self.files)
+
 
 def audio_samples(
     folder: MediaFolder, inputs: Sequence[InputSpec], sample_rate: int | None, limit: int | None
@@ -79,6 +83,11 @@ def audio_samples(
     )
     how = f"{which}, mono, [-1,1), first {length} samples of each"
     return SampleSet(AudioReader(folder, files, spec, how), inputs, notes)
+
+
+def wav_lengths(files: Sequence[Path]) -> list[int]:
+    """Return the samples per channel of wav files."""
+    return [_header(path).frames for path in files]
 
 
 def decode_pcm(data: bytes, width: int, channels: int) -> npt.NDArray[np.float32]:

@@ -19,7 +19,15 @@ from edgec.calibrate.fit import (
     fit_shape,
 )
 from edgec.calibrate.preprocess import HOW_TO_SAY, Preprocess
-from edgec.calibrate.samples import Array, InputSpec, Sample, SampleDescription, SampleSet, channel_axis
+from edgec.calibrate.samples import (
+    Array,
+    InputSpec,
+    Sample,
+    SampleDescription,
+    SampleSet,
+    channel_axis,
+    file_digest,
+)
 from edgec.diagnostics import CompileError, Diagnostic
 
 
@@ -70,6 +78,15 @@ class ArrayReader:
                 binding.spec.name: binding.tensor(next(stream), where)
                 for binding, stream in zip(self.bindings, streams, strict=True)
             }
+
+    def identity(self) -> str | None:
+        """Return the digest of the arrays' files, or None for arrays in memory, and how rows are adapted."""
+        paths = [binding.column.path for binding in self.bindings]
+        files = [path for path in paths if path is not None]
+        if len(files) < len(paths):
+            return None
+        how = [f"{b.column.name} {b.fit!r} {b.normalize!r}" for b in self.bindings]
+        return "\n".join([file_digest(dict.fromkeys(files)), *how])
 
 
 def array_samples(

@@ -1,14 +1,14 @@
 """The door to calibration data: a path, a function or arrays in, a `SampleSet` out.
 
-folder of images or wavs · .npz · .npy · module:function · arrays  ──open_samples──▶  SampleSet
+folder of images or wavs · .npz · .npy · module:function · arrays · iterables  ──open_samples──▶  SampleSet
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from edgec.calibrate.binding import array_samples
 from edgec.calibrate.folders import ARRAY_SUFFIXES, MediaFolder, scan
 from edgec.calibrate.functions import function_samples, is_reference
 from edgec.calibrate.images import image_samples
+from edgec.calibrate.iterables import iterable_samples
 from edgec.calibrate.preprocess import Preprocess, load_preprocess
 from edgec.calibrate.samples import Array, InputSpec, Sample, SampleDescription, SampleSet
 from edgec.calibrate.synthetic import random_samples
@@ -37,14 +38,16 @@ __all__ = [
 ]
 
 Source: TypeAlias = str | os.PathLike[str] | Array | Mapping[str, Array] | Callable[[], object]
+LiveSource: TypeAlias = Source | Iterable[object]
 
 DEFAULT_FOLDER = Path("calibration_data")
 
+_Arrays: TypeAlias = Array | Mapping[str, Array]
 _KINDS = "A folder of images or wavs, an .npz or .npy file, or module:function."
 
 
 def open_samples(
-    source: Source,
+    source: LiveSource,
     inputs: Sequence[InputSpec],
     *,
     preprocess: Preprocess | None = None,
@@ -66,9 +69,12 @@ def open_samples(
             problems.OPTION, "calibration", f"limit {limit}", "At least one sample is needed."
         )
     if isinstance(source, (np.ndarray, Mapping)):
-        return array_samples(memory_columns(source), inputs, "arrays in memory", preprocess, limit)
+        columns = memory_columns(cast(_Arrays, source))
+        return array_samples(columns, inputs, "arrays in memory", preprocess, limit)
     if callable(source):
         return function_samples(source, inputs, preprocess, limit)
+    if not isinstance(source, str | os.PathLike):
+        return _open_iterable(source, inputs, preprocess, limit)
     try:
         if not Path(source).exists() and is_reference(os.fspath(source)):
             return function_samples(os.fspath(source), inputs, preprocess, limit)
@@ -77,6 +83,15 @@ def open_samples(
         raise problems.fail(
             problems.SOURCE, str(source), problems.cause_text(error), next_step=_KINDS
         ) from None
+
+
+def _open_iterable(
+    source: object, inputs: Sequence[InputSpec], preprocess: Preprocess | None, limit: int | None
+) -> SampleSet:
+    if isinstance(source, Iterable):
+        return iterable_samples(source, inputs, preprocess, limit)
+    step = f"{_KINDS} From Python also arrays, a function, or an iterable of samples."
+    raise problems.fail(problems.SOURCE, type(source).__name__, "is no source of samples", next_step=step)
 
 
 def find_default_samples(

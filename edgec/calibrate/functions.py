@@ -70,6 +70,9 @@ class FunctionReader:
                 "Return the same samples on every call.",
             )
 
+    def identity(self) -> None:
+        """Nothing but its samples tells what a function does."""
+
     def call(self) -> object:
         """Call the function; what it raises becomes a diagnostic."""
         with _user_code(self.where):
@@ -113,20 +116,37 @@ def function_samples(
     inputs: Sequence[InputSpec],
     preprocess: Preprocess | None,
     limit: int | None,
+    where: str = "",
 ) -> SampleSet:
     """Return the samples of `module:function` (found from the current folder) or of a callable.
 
-    What it yields is run through once now, to count and check it; only its first item is remembered.
+    What it yields is run through once now, to count and check it; only its first item is remembered. `where`
+    names it in messages; by default its own name does.
     """
-    where = (
-        function if isinstance(function, str) else getattr(function, "__qualname__", "calibration function")
-    )
+    if not where:
+        name = getattr(function, "__qualname__", "calibration function")
+        where = function if isinstance(function, str) else name
     call = _load(function) if isinstance(function, str) else function
     reader = FunctionReader(where, call, tuple(inputs), preprocess, limit)
     result = reader.call()
     if isinstance(result, (np.ndarray, Mapping)):
         return array_samples(memory_columns(result), inputs, where, preprocess, limit)
     return _counted(reader, result)
+
+
+def first_item(function: Callable[[], object] | str) -> object:
+    """Return the first sample of `module:function` or of a callable, as it gives it."""
+    where = function if isinstance(function, str) else "calibration function"
+    call = _load(function) if isinstance(function, str) else function
+    reader = FunctionReader(where, call, (), None, 1)
+    result = reader.call()
+    if isinstance(result, np.ndarray):
+        result = [result[:1]] if len(result) else []
+    elif isinstance(result, Mapping):
+        result = [{name: np.asarray(values)[:1] for name, values in result.items()}]
+    for item in reader.items(result):
+        return item
+    raise problems.fail(problems.EMPTY, where, "gave no samples", next_step=_FUNCTION_HELP)
 
 
 _FUNCTION_HELP = "Return or yield, sample by sample, a dict of arrays named as the inputs, or one array."

@@ -18,7 +18,15 @@ from edgec.calibrate import problems
 from edgec.calibrate.fit import CHANNELS_TO_FIRST
 from edgec.calibrate.folders import MediaFolder, spread
 from edgec.calibrate.preprocess import HOW_TO_SAY, Preprocess
-from edgec.calibrate.samples import Array, InputSpec, Sample, SampleDescription, SampleSet, channel_axis
+from edgec.calibrate.samples import (
+    Array,
+    InputSpec,
+    Sample,
+    SampleDescription,
+    SampleSet,
+    channel_axis,
+    file_digest,
+)
 from edgec.diagnostics import CompileError, Diagnostic
 
 if TYPE_CHECKING:
@@ -88,6 +96,10 @@ class ImageReader:
                 tensor = self.target.tensor(ImageOps.exif_transpose(image))
             yield {self.target.spec.name: tensor}
 
+    def identity(self) -> str:
+        """Return the files' bytes and all settings, as a digest of the one and the text of the other."""
+        return f"{file_digest(self.files)} {self.target.settings!r} {self.target.axis}"
+
 
 def image_samples(
     folder: MediaFolder,
@@ -115,6 +127,11 @@ def image_samples(
     return SampleSet(
         ImageReader(folder, files, target, _how(target, len(folder.images), len(files))), inputs, notes
     )
+
+
+def image_sizes(files: Sequence[Path]) -> list[tuple[int, int]]:
+    """Return the upright (width, height) of image files."""
+    return [_header(path)[0] for path in files]
 
 
 def _image_input(inputs: Sequence[InputSpec], where: str) -> tuple[InputSpec, int]:
@@ -204,7 +221,9 @@ def _check_sizes(target: ImageTarget, files: Sequence[tuple[Path, tuple[int, int
 
 def _how(target: ImageTarget, total: int, count: int) -> str:
     which = f"{count} of {total} images evenly spaced by name" if count < total else f"all {total} images"
-    steps = [which, target.color, f"resize {target.resize}"]
+    fraction = target.settings.crop_fraction
+    share = f" {fraction:g}" if target.resize == "crop" and fraction < 1 else ""
+    steps = [which, target.color, f"resize {target.resize}{share}"]
     if target.spec.dtype.kind == "f":
         mean, std = target.settings.mean or (0.0,), target.settings.std or (1.0,)
         steps.append(f"(pixel-{_numbers(mean)})/{_numbers(std)}")
@@ -217,19 +236,22 @@ def _numbers(values: tuple[float, ...]) -> str:
 
 
 def _resized(image: Image.Image, target: ImageTarget) -> Image.Image:
-    """Return the image at the target's size; crop and letterbox keep the aspect ratio and the centre."""
+    """Return the image at the target's size; crop and letterbox keep the aspect ratio."""
     from PIL import Image, ImageOps
 
-    bilinear = Image.Resampling.BILINEAR
-    if image.size == target.size:
+    settings = target.settings
+    method = Image.Resampling[settings.interpolation.upper()]
+    crops = target.resize == "crop" and settings.crop_fraction < 1
+    if image.size == target.size and not crops:
         return image
     if target.resize == "crop":
-        return ImageOps.fit(image, target.size, bilinear)
+        return ImageOps.fit(image, target.size, method, bleed=(1 - settings.crop_fraction) / 2)
     if target.resize == "letterbox":
-        fill = target.settings.letterbox_fill
+        fill = settings.letterbox_fill
         border = fill if image.mode == "L" else (fill, fill, fill)
-        return ImageOps.pad(image, target.size, bilinear, border)
-    return image.resize(target.size, bilinear)
+        place = (0.5, 0.5) if settings.letterbox_align == "center" else (0.0, 0.0)
+        return ImageOps.pad(image, target.size, method, border, place)
+    return image.resize(target.size, method)
 
 
 @contextmanager

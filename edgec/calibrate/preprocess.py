@@ -46,7 +46,16 @@ class Preprocess(BaseModel):
         default=None,
         description="none refuses other sizes; crop and letterbox keep the aspect ratio and the centre",
     )
+    crop_fraction: float = Field(
+        default=1.0, gt=0, le=1, description="share of the picture that crop keeps: 0.875 for 256 cut to 224"
+    )
+    interpolation: Literal["nearest", "bilinear", "bicubic"] = Field(
+        default="bilinear", description="how resizing makes new pixels"
+    )
     letterbox_fill: int = Field(default=114, ge=0, le=255, description="pixel value of the letterbox border")
+    letterbox_align: Literal["center", "top-left"] = Field(
+        default="center", description="where in the letterbox the picture is"
+    )
     sample_rate: int | None = Field(default=None, gt=0, description="Hz that wav files must have")
 
     @field_validator("mean", "std", mode="before")

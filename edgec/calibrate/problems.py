@@ -33,6 +33,8 @@ SAMPLE_RATE = "W0307"  # sample rate not stated
 RANDOM = "W0308"  # random numbers instead of data
 DEFAULTED = "W0309"  # a default sample set was chosen
 UNITS = "W0310"  # mean and std look meant for other units
+NORMALIZATION = "W0312"  # values do not suit the first layers
+CACHED = "W0311"  # ranges of the same model and samples were known
 
 
 def fail(code: str, where: str, what: str, why: str = "", next_step: str = "") -> CompileError:

@@ -1,27 +1,29 @@
 """Collects activation ranges by running the float model in LiteRT, the runtime it is made for.
 
-The tensors to watch become extra graph outputs: the delegate still takes the whole graph in one piece, and
-the ranges belong to exactly the tensors that quantization will turn into integers. Observers read the outputs
-in place. (Measured alternative: reduce_min and reduce_max nodes in the graph take the same time, 14.5 ms a
-sample for 192 tensors of EfficientNet-Lite0, and XNNPACK's skip NaN, which an observer has to report.)
+    samples ──instrumented model──▶ Histograms ──observer──▶ Ranges ──▶ quantize_int8
+
+The ranges belong to exactly the tensors that quantization will turn into integers. One pass collects all that
+any observer needs. The work a sample costs beyond a plain run is kept small: see `instrument`; and what comes
+out of the graph is gathered for many samples before it is looked at.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass
 
-import numpy as np
-
 from edgec.calibrate import problems
-from edgec.calibrate.observers import OBSERVERS, Observer
-from edgec.emit import emit
-from edgec.ir import Array, Graph, Model, Node, Port, Value
-from edgec.kernels import Runner
-from edgec.quantize.roles import observed_values
+from edgec.calibrate.choose import OBSERVER_NAMES, Score, needs_values, pick_ranges
+from edgec.calibrate.statistics import Histograms
+from edgec.calibrate.watch import Sample, Watch
+from edgec.ir import Model
 
-Sample = Mapping[str, Array]
 Progress = Callable[[int], None]
+
+VALUES_WANTED = 1 << 17
+"""Values that a tensor's histogram should get in all; more samples give fewer each."""
+MOST_VALUES, LEAST_VALUES, USUAL_VALUES = 1 << 14, 1 << 8, 1 << 9
+"""Bounds of the values per tensor and sample, and their number where nobody knows how many samples come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,85 +70,65 @@ def collect_ranges(
     Args:
         model: the float model, in the state that will be quantized.
         samples: arrays by input name, each in the source model's layout (`Port.shape`).
-        observer: a name in `OBSERVERS`.
+        observer: a name in `OBSERVER_NAMES`.
         threads: threads of the kernels; the result does not depend on them.
         progress: called with the number of samples done, after each.
 
     Raises:
-        CompileError: E0303/E0304/E0308 for samples that do not fit, E0316 for NaN or infinity in a tensor.
+        CompileError: E0303/E0304/E0308 for samples that do not fit, E0314 for an unknown observer, E0316 for
+            NaN or infinity in a tensor.
     """
-    watch = _Watch(model, observer)
-    runner = Runner(emit(watch.instrumented()).to_bytes(), threads=threads)
-    count = 0
-    for sample in samples:
-        feeds = [_feed(port, sample) for port in model.inputs]
-        watch.update(feeds, runner.output_views(feeds))
-        count += 1
+    _check_observer(observer)
+    found = collect_histograms(
+        model, samples, threads=threads, progress=progress, values=needs_values(observer)
+    )
+    return choose_ranges(found, observer)
+
+
+def collect_histograms(
+    model: Model,
+    samples: Iterable[Sample],
+    *,
+    threads: int = 2,
+    progress: Progress | None = None,
+    values: bool = True,
+) -> Histograms:
+    """Run every sample through the float model and return what all observers need; see `collect_ranges`.
+
+    Without `values` only extremes are collected: all that `minmax` and `average` look at.
+    """
+    watch = Watch(model, _values_per_sample(samples) if values else 0, threads)
+    for count, sample in enumerate(samples, 1):
+        watch.see(sample)
         if progress is not None:
             progress(count)
-    if not count:
-        raise problems.fail(
-            problems.EMPTY, "calibration", "gave no samples", next_step="At least one is needed."
-        )
-    return Ranges({tensor: found.range() for tensor, found in watch.observers.items()}, count, observer)
+    return watch.finish()
 
 
-class _Watch:
-    """The observers of one run, and the graph whose outputs feed them."""
+def choose_ranges(
+    histograms: Histograms, observer: str = "minmax", score: Score | None = None, bits: int = 8
+) -> Ranges:
+    """Return the ranges that an observer takes from one pass over the samples.
 
-    def __init__(self, model: Model, observer: str) -> None:
-        if observer not in OBSERVERS:
-            raise problems.fail(
-                problems.OPTION, "calibration", f"observer '{observer}'", f"Known: {', '.join(OBSERVERS)}."
-            )
-        self._model = model
-        watched = observed_values(model.graph)
-        self.observers: dict[str, Observer] = {v.name: OBSERVERS[observer](v.name) for v in watched}
-        assert len(self.observers) == len(watched), "two values of the graph have one name"
-        self._inputs = [(model.graph.inputs.index(v), v.name) for v in watched if v in model.graph.inputs]
-        self._inside = [v for v in watched if v not in model.graph.inputs]
-
-    def instrumented(self) -> Model:
-        """Return a copy of the model whose outputs are what the observers want to see."""
-        graph, copies = _copy(self._model.graph)
-        watched = self._inside or list(self._model.graph.outputs)
-        graph.set_outputs(copies[value] for value in watched)
-        ports = [Port(value.name, value.shape, value.dtype) for value in graph.outputs]
-        return Model(graph, self._model.inputs, ports, self._model.subgraphs)
-
-    def update(self, feeds: Sequence[Array], outputs: Sequence[Array]) -> None:
-        """Show one sample's tensors to the observers."""
-        for index, name in self._inputs:
-            self.observers[name].update(feeds[index])
-        for value, seen in zip(self._inside, outputs, strict=False):
-            self.observers[value.name].update(seen)
+    Args:
+        histograms: what `collect_histograms` returned, with values unless the observer is minmax or average.
+        observer: a name in `OBSERVER_NAMES`; `auto` compares the others.
+        score: for `auto`, how good a quantized model with given ranges is: its output SQNR in dB, best one
+            figure per sample. Without it, `auto` has no reason to leave min/max.
+        bits: of the activations, 8 or 16: no range is wider than what readers can tell apart in these.
+    """
+    _check_observer(observer)
+    return Ranges(pick_ranges(histograms, observer, score, bits), histograms.samples, observer)
 
 
-def _copy(graph: Graph) -> tuple[Graph, dict[Value, Value]]:
-    """Return the same nodes in a new graph, and the new value of each old one; constants are shared."""
-    copied = Graph(graph.name)
-    values = {value: copied.add_input(value.name, value.type) for value in graph.inputs}
-    for node in graph:
-        for result in node.results:
-            values[result] = Value(copied.unique_name(result.name), result.type)
-        operands = [value and values.get(value, value) for value in node.operands]
-        results = [values[result] for result in node.results]
-        copied.insert(Node(node.kind, operands, results, node.attributes, node.source))
-    return copied, values
+def _check_observer(observer: str) -> None:
+    if observer not in OBSERVER_NAMES:
+        known = f"Known: {', '.join(OBSERVER_NAMES)}."
+        raise problems.fail(problems.OPTION, "calibration", f"observer '{observer}'", known)
 
 
-def _feed(port: Port, sample: Sample) -> Array:
-    """Return a sample's array for one input, in the layout that was emitted."""
-    if port.name not in sample:
-        given = ", ".join(f"'{name}'" for name in sample) or "nothing"
-        raise problems.fail(
-            problems.BINDING,
-            "calibration",
-            f"a sample has no array for input '{port.name}'",
-            f"It has {given}.",
-        )
-    values = sample[port.name]
-    if tuple(values.shape) != port.shape:
-        shapes = f"{problems.shape_text(values.shape)}, not {problems.shape_text(port.shape)}"
-        raise problems.fail(problems.SHAPE, "calibration", f"a sample of input '{port.name}' is {shapes}")
-    return values if port.permutation is None else np.transpose(values, port.permutation)
+def _values_per_sample(samples: Iterable[Sample]) -> int:
+    """Return how many values of a tensor to keep of each sample; their order plays no part."""
+    if not isinstance(samples, Sized):
+        return USUAL_VALUES
+    return min(max(VALUES_WANTED // max(len(samples), 1), LEAST_VALUES), MOST_VALUES)

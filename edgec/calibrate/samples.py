@@ -7,8 +7,9 @@ samples; `SampleSet` wraps any reader, refuses values that are not finite and ta
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
@@ -68,6 +69,13 @@ class SampleReader(Protocol):
         """Yield the samples from the first on."""
         ...
 
+    def identity(self) -> str | None:
+        """Return what tells these samples from any others, or None if only reading them all tells.
+
+        It costs at most reading the files' bytes. Raises `CompileError` where they cannot be read.
+        """
+        ...
+
 
 class SampleSet:
     """Samples of a model: re-iterable, streamed, dicts of arrays in exactly the inputs' shape and dtype.
@@ -82,6 +90,7 @@ class SampleSet:
         self.notes = tuple(dict.fromkeys(notes))
         self._reader = reader
         self._digest: str | None = None
+        self._identity: str | None = None
 
     def __len__(self) -> int:
         return self._reader.description.count
@@ -118,6 +127,20 @@ class SampleSet:
         assert self._digest is not None
         return self._digest
 
+    @property
+    def identity(self) -> str:
+        """What tells these samples from any others; cheaper than `sha256` where files say it."""
+        if self._identity is None:
+            inputs = ";".join(map(str, self.inputs))
+            found = self._reader.identity()
+            self._identity = f"{inputs}\n{self._reader.description}\n{found or self.sha256}"
+        return self._identity
+
+    def remember(self, sha256: str) -> None:
+        """Take over the digest that an earlier pass over samples of the same identity found."""
+        if self._reader.repeatable and self._digest is None:
+            self._digest = sha256
+
     def with_notes(self, *notes: Diagnostic) -> SampleSet:
         """Return the same samples with more messages."""
         return SampleSet(self._reader, self.inputs, (*self.notes, *notes))
@@ -150,6 +173,19 @@ class SampleSet:
 def _hash_tensor(digest: hashlib._Hash, spec: InputSpec, values: Array) -> None:
     digest.update(f"{spec.name}\0{values.dtype.str}\0{values.shape}\0".encode())
     digest.update(np.ascontiguousarray(values).data)
+
+
+def file_digest(paths: Iterable[Path]) -> str:
+    """Return the digest of the bytes of files, in order; E0302 for one that cannot be read."""
+    digest = hashlib.sha256()
+    for path in paths:
+        try:
+            with path.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+        except OSError as error:
+            cause = error.strerror or problems.cause_text(error)
+            raise problems.fail(problems.UNREADABLE, str(path), f"cannot be read: {cause}") from None
+    return digest.hexdigest()
 
 
 def channel_axis(spec: InputSpec) -> int | None:

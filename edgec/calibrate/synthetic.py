@@ -39,6 +39,10 @@ class RandomReader:
             generator = np.random.default_rng((self.seed, index))
             yield {spec.name: _draw(spec, generator) for spec in self.inputs}
 
+    def identity(self) -> str:
+        """Seed and count are in the description, which is part of every identity."""
+        return "random"
+
 
 def random_samples(inputs: Sequence[InputSpec], count: int, seed: int = 0) -> SampleSet:
     """Return `count` random samples, the same for the same seed (a whole number from 0)."""

@@ -1,6 +1,7 @@
 """`edgec doctor`: examine a file, and write a mended one.
 
-Mending changes tables and layout, never a number: weights, scales and options go through as they are.
+Mending changes tables, layout and the width of integers, never a number: weights, scales and options go
+through as they are.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 
 from edgec.atomic_write import write_bytes
 from edgec.diagnostics import CompileError
-from edgec.doctor import buffers, operators, tensors
+from edgec.doctor import buffers, operators, states, tensors
 from edgec.doctor.finding import Fault, Finding
 from edgec.emit import Flatbuffer
 from edgec.emit.flatbuffer import _with_inline_data  # pyright: ignore[reportPrivateUsage]
@@ -23,7 +24,7 @@ from edgec.frontends.tflite.load import TfliteFile, read_tflite
 from edgec.frontends.tflite.structure import structure_problems
 from edgec.ir import Array
 
-FAULTS: tuple[Fault, ...] = (*tensors.FAULTS, *buffers.FAULTS, *operators.FAULTS)
+FAULTS: tuple[Fault, ...] = (*tensors.FAULTS, *buffers.FAULTS, *operators.FAULTS, *states.FAULTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ def mend(path: Path, out: Path) -> Diagnosis:
     for fault in FAULTS:
         if fault.mend is not None:
             fault.mend(file)
-    write_bytes(out, _laid_out(file).chunks())
+    write_bytes(out, laid_out(file).chunks())
     return examine(out)
 
 
@@ -78,7 +79,7 @@ class _Layout:
     data: list[Array]
 
 
-def _laid_out(file: TfliteFile) -> Flatbuffer:
+def laid_out(file: TfliteFile) -> Flatbuffer:
     """Return the file in the emitter's layout: buffer 0 empty, every other one inside and aligned."""
     data: list[Array] = []
     moved = {0: 0}

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from edgec.doctor.finding import Fault, Finding, Table
+from edgec.frontends.tflite.builtins import replaceable, write_as_builtins
 from edgec.frontends.tflite.load import TfliteFile
 from edgec.frontends.tflite.operators import builtin_name
 from edgec.frontends.tflite.options import OptionError, read_attributes
 from edgec.frontends.tflite.registry import kinds
-from edgec.frontends.tflite.structure import numbers
-from edgec.frontends.tflite.tensors import TensorError, element_type, read_tensor
+from edgec.frontends.tflite.structure import numbers, text
+from edgec.frontends.tflite.tensors import TensorError, read_tensor
 from edgec.ir import Node, Value
-
-_SVDF_STATE = 4
 
 
 def _lowest_versions(file: TfliteFile) -> dict[int, int]:
@@ -91,25 +90,24 @@ def _mend_codes(file: TfliteFile) -> None:
         code.builtinCode, code.deprecatedBuiltinCode = number, min(number, 127)
 
 
-def _find_svdf(file: TfliteFile) -> Iterator[Finding]:
-    for number, graph in enumerate(file.table.subgraphs):
-        for position, operator in enumerate(graph.operators or []):
-            if builtin_name(file.table.operatorCodes[operator.opcodeIndex]) != "SVDF":
-                continue
-            operands = numbers(operator.inputs)
-            if len(operands) <= _SVDF_STATE or operands[_SVDF_STATE] < 0:
-                continue
-            if element_type(graph.tensors[operands[_SVDF_STATE]].type) == "INT8":
-                yield Finding(
-                    "svdf_state",
-                    f"graph {number}, operator {position} (SVDF)",
-                    "its state is int8",
-                    "TFLite Micro runs this form; LiteRT takes the state for int16 and ends with a crash.",
-                )
+def _find_custom(file: TfliteFile) -> Iterator[Finding]:
+    for _, operator, _ in replaceable(file.table):
+        code = file.table.operatorCodes[operator.opcodeIndex]
+        yield Finding(
+            "custom_operator",
+            text(code.customCode),
+            "it is a builtin under another name",
+            "Only XNNPACK has a kernel by this name; other kernels, microcontrollers and NPUs refuse it.",
+            "It becomes TRANSPOSE_CONV.",
+        )
+
+
+def _mend_custom(file: TfliteFile) -> None:
+    write_as_builtins(file.table)
 
 
 FAULTS = (
+    Fault("custom_operator", _find_custom, _mend_custom),
     Fault("operator_version", _find_versions, _mend_versions),
     Fault("operator_code", _find_codes, _mend_codes),
-    Fault("svdf_state", _find_svdf),
 )

@@ -21,8 +21,11 @@ from typing import Any
 import numpy as np
 
 from edgec.emit.options import option_table, schema, tensor_type
-from edgec.ir import DYNAMIC, Array, Graph, Model, Node, Quantization, Value
+from edgec.ir import DYNAMIC, Array, DType, Graph, Model, Node, Quantization, TensorType, Value
+from edgec.ir.packing import pack_int4
 from edgec.ops import spec_of
+from edgec.ops.infer import expect
+from edgec.ops.recurrent import StatefulAttributes
 
 ALIGNMENT = 16
 INLINE_LIMIT = 2_000_000_000
@@ -72,7 +75,8 @@ class _Writer:
     def __init__(self, model: Model) -> None:
         self.model = model
         self.data: list[Array] = []
-        self._buffer_of: dict[int, int] = {}
+        self._buffer_of: dict[tuple[int, bool], int] = {}
+        self._made: list[Array] = []  # alive as long as their ids are keys
         self._codes: dict[tuple[str, int], int] = {}
         self.table: _Table = schema().ModelT()
         self.table.version = 3
@@ -94,11 +98,20 @@ class _Writer:
         for value in _values_in_order(graph):
             indices[value] = len(table.tensors)
             table.tensors.append(self._tensor(value))
+        for value, index in indices.items():
+            self._add_block_scales(value, table.tensors[index], table.tensors)
         table.inputs = np.array([indices[value] for value in graph.inputs], np.int32)
         table.outputs = np.array([indices[value] for value in graph.outputs], np.int32)
-        table.operators = [self._operator(node, indices) for node in graph]
+        table.operators = [self._operator(node, indices, table.tensors) for node in graph]
         self.table.subgraphs.append(table)
         return indices
+
+    def _state(self, node: Node, number: int, type: TensorType, tensors: list[_Table]) -> int:
+        """Add a variable tensor to the graph and return its index."""
+        tensor = self._tensor(Value(f"{node.results[0].name}/state_{number}", type))
+        tensor.isVariable = True
+        tensors.append(tensor)
+        return len(tensors) - 1
 
     def _tensor(self, value: Value) -> _Table:
         tensor: _Table = schema().TensorT()
@@ -108,24 +121,43 @@ class _Writer:
         if not value.type.is_static:
             tensor.shapeSignature = np.array(value.shape, np.int32)
         tensor.hasRank = True
-        tensor.buffer = 0 if value.data is None else self._buffer(value.data)
+        tensor.buffer = 0 if value.data is None else self._buffer(value.data, value.dtype)
         if value.type.quantization is not None:
             tensor.quantization = _quantization(value.type.quantization)
         return tensor
 
-    def _buffer(self, data: Array) -> int:
+    def _add_block_scales(self, value: Value, tensor: _Table, tensors: list[_Table]) -> None:
+        """Give weights that are quantized in blocks their scales, a float16 tensor `[rows, blocks]`."""
+        quantization = value.type.quantization
+        if quantization is None or not quantization.block_size:
+            return
+        rows = value.shape[0]
+        scales = np.array(quantization.scale, np.float16).reshape(rows, -1)
+        details: _Table = schema().BlockwiseQuantizationT()
+        details.scales, details.zeroPoints = len(tensors), -1
+        details.blockSize = quantization.block_size
+        tensor.quantization.detailsType = schema().QuantizationDetails.BlockwiseQuantization
+        tensor.quantization.details = details
+        self._made.append(scales)
+        tensors.append(
+            self._tensor(Value(f"{value.name}/scales", TensorType(scales.shape, DType.FLOAT16), scales))
+        )
+
+    def _buffer(self, data: Array, dtype: DType) -> int:
         """Return the buffer number; one array shared by several tensors is written once."""
-        key = id(data)
+        key = id(data), dtype is DType.INT4
         if key not in self._buffer_of:
-            self.data.append(data)
+            self.data.append(pack_int4(data) if dtype is DType.INT4 else data)
             self._buffer_of[key] = len(self.data)
         return self._buffer_of[key]
 
-    def _operator(self, node: Node, indices: dict[Value, int]) -> _Table:
+    def _operator(self, node: Node, indices: dict[Value, int], tensors: list[_Table]) -> _Table:
         spec = spec_of(node)
         operator: _Table = schema().OperatorT()
         operator.opcodeIndex = self._operator_code(spec.emit.builtin, spec.emit.version(node))
         operands = [-1 if value is None else indices[value] for value in node.operands]
+        if isinstance(node.attributes, StatefulAttributes):
+            self._add_states(operator, node, operands, tensors)
         operator.inputs = np.array(operands, np.int32)
         operator.outputs = np.array([indices[value] for value in node.results], np.int32)
         options = option_table(node)
@@ -133,6 +165,19 @@ class _Writer:
             operator.builtinOptionsType = getattr(schema().BuiltinOptions, spec.emit.options)
             operator.builtinOptions = options
         return operator
+
+    def _add_states(self, operator: _Table, node: Node, operands: list[int], tensors: list[_Table]) -> None:
+        """Make the tensors that belong to one operator alone: its memory, and those inside its kernel."""
+        attributes, spec = expect(node.attributes, StatefulAttributes), spec_of(node)
+        operands += [-1] * (len(spec.operands) - len(operands))  # TFLite Micro counts them, absent ones too
+        positions = spec.emit.states
+        for number, (position, type) in enumerate(zip(positions, attributes.states, strict=True)):
+            operands[position] = self._state(node, number, type, tensors)
+        inner: list[int] = []
+        for number, type in enumerate(attributes.intermediates):
+            inner.append(len(tensors))
+            tensors.append(self._tensor(Value(f"{node.results[0].name}/intermediate_{number}", type)))
+        operator.intermediates = np.array(inner, np.int32) if inner else None
 
     def _operator_code(self, builtin: str, version: int) -> int:
         if (builtin, version) not in self._codes:
@@ -178,6 +223,8 @@ def _tensor_map(
 
 def _quantization(quantization: Quantization) -> _Table:
     table: _Table = schema().QuantizationParametersT()
+    if quantization.block_size:
+        return table
     table.scale = np.array(quantization.scale, np.float32)
     table.zeroPoint = np.array(quantization.zero_point, np.int64)
     table.quantizedDimension = quantization.quantized_dimension

@@ -39,6 +39,11 @@ def tensor_type(dtype: DType) -> int:
     return int(getattr(schema().TensorType, dtype.name))
 
 
+def schema_name(enum: type[StrEnum]) -> str:
+    """Return the schema's name of an enumeration: our class's own, unless it takes part of the members."""
+    return getattr(enum, "__schema__", enum.__name__)
+
+
 def _camel_case(name: str) -> str:
     head, *rest = name.split("_")
     return head + "".join(part.capitalize() for part in rest)
@@ -48,7 +53,7 @@ def _option_value(value: object) -> object:
     if isinstance(value, DType):
         return tensor_type(value)
     if isinstance(value, StrEnum):
-        return getattr(getattr(schema(), type(value).__name__), value.name)
+        return getattr(getattr(schema(), schema_name(type(value))), value.name)
     if isinstance(value, tuple):
         return np.asarray(value, np.int32)
     return value

@@ -21,9 +21,9 @@ from edgec.inspection.reasons import reasons_of
 from edgec.ir import Model
 from edgec.legalize.profile import Profile, find_profile
 from edgec.memory.plan import plan_for
-from edgec.options import CompileOptions
+from edgec.options import INTEGER_PRECISIONS, CompileOptions
 from edgec.options import Precision as KnownPrecision
-from edgec.pipeline import int8_pipeline, run_passes
+from edgec.pipeline import integer_pipeline, run_passes
 from edgec.progress import Stopwatch
 from edgec.quantize.problems import NO_INT8_KERNEL
 from edgec.targets import Target, list_targets, load_target
@@ -110,24 +110,31 @@ def _form(
 def _quantized(job: Job, source: SourceModel, ir: Model, profile: Profile) -> Model:
     from edgec import stages
 
-    if job.options.precision != "int8" or brings_its_own_scales(ir):
-        return stages.quantize(job, source, ir, None, profile)[0]
-    return _placeholder_int8(ir, profile)
+    precision = job.options.precision
+    if precision not in INTEGER_PRECISIONS or brings_its_own_scales(ir):
+        return stages.quantize(job, source, ir, [], None, profile).model
+    return _placeholder(ir, profile, precision)
 
 
-def _placeholder_int8(ir: Model, profile: Profile) -> Model:
-    """Return int8 IR as calibration on numbers between -1 and 1 would make it."""
-    from edgec.quantize import int8_problems, observed_values, quantize_int8
+def _placeholder(ir: Model, profile: Profile, precision: str) -> Model:
+    """Return integer IR as calibration on numbers between -1 and 1 would make it."""
+    from edgec.quantize import (
+        int8_problems,
+        int16x8_problems,
+        observed_values,
+        quantize_int8,
+        quantize_int16x8,
+    )
 
     if not is_static(ir):
-        what = "int8 needs fixed shapes"
+        what = f"{precision} needs fixed shapes"
         raise CompileError(Diagnostic("E0604", "inputs", what, next_step="Pin them with --input-shape."))
-    prepared = run_passes(ir, int8_pipeline(profile))
-    problems = int8_problems(prepared)
+    prepared = run_passes(ir, integer_pipeline(profile, precision))
+    problems = int8_problems(prepared) if precision == "int8" else int16x8_problems(prepared)
     if problems:
         raise CompileError(problems)
-    observed = (value.name for value in observed_values(prepared.graph))
-    return quantize_int8(prepared, dict.fromkeys(observed, _RANGE))
+    ranges = dict.fromkeys((value.name for value in observed_values(prepared.graph, None)), _RANGE)
+    return quantize_int8(prepared, ranges) if precision == "int8" else quantize_int16x8(prepared, ranges)
 
 
 def _float_nodes(ir: Model) -> tuple[Diagnostic, ...]:
@@ -141,7 +148,7 @@ def _float_nodes(ir: Model) -> tuple[Diagnostic, ...]:
             "Use --float-islands.",
         )
         for node in ir.graph
-        if node.kind not in ("quantize", "dequantize") and node.results[0].dtype.is_float
+        if node.kind not in ("quantize", "dequantize") and any(r.dtype.is_float for r in node.results[:1])
     )
 
 

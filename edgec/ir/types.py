@@ -22,6 +22,7 @@ class DType(StrEnum):
     FLOAT32 = "float32"
     FLOAT16 = "float16"
     FLOAT64 = "float64"
+    INT4 = "int4"
     INT8 = "int8"
     INT16 = "int16"
     INT32 = "int32"
@@ -31,11 +32,15 @@ class DType(StrEnum):
     UINT32 = "uint32"
     UINT64 = "uint64"
     BOOL = "bool"
+    RESOURCE = "resource"
 
     @property
     def numpy(self) -> np.dtype[np.generic]:
-        """The NumPy dtype that holds one element."""
-        return np.dtype(self.value)
+        """The NumPy dtype that holds one element.
+
+        An int4 has a byte of its own until it is written; a resource is a variable's number at run time.
+        """
+        return np.dtype({DType.INT4: "int8", DType.RESOURCE: "int32"}.get(self, self.value))
 
     @property
     def is_float(self) -> bool:
@@ -45,7 +50,7 @@ class DType(StrEnum):
     @property
     def is_integer(self) -> bool:
         """Whether elements are integers (bool is not)."""
-        return not self.is_float and self is not DType.BOOL
+        return not self.is_float and self not in (DType.BOOL, DType.RESOURCE)
 
     @staticmethod
     def named(name: str) -> DType | None:
@@ -60,19 +65,21 @@ class DType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Quantization:
-    """`real = scale * (q - zero_point)`, per tensor (one entry) or per axis (one entry a slice).
+    """`real = scale * (q - zero_point)`, per tensor (one entry), per axis (one entry a slice) or in blocks.
 
-    `quantized_dimension` is the axis of per-axis parameters. Scales are float32 values held as floats.
+    `quantized_dimension` is the axis of per-axis parameters. Scales are float32 values held as floats. With a
+    `block_size`, every so many neighbours in a row of a matrix have a scale (float16), row by row.
     """
 
     scale: tuple[float, ...]
     zero_point: tuple[int, ...]
     quantized_dimension: int = 0
+    block_size: int = 0
 
     @property
     def per_axis(self) -> bool:
         """Whether each slice along `quantized_dimension` has its own scale."""
-        return len(self.scale) > 1
+        return len(self.scale) > 1 and not self.block_size
 
     @staticmethod
     def per_tensor(scale: float, zero_point: int = 0) -> Quantization:
@@ -115,6 +122,8 @@ class TensorType:
         if self.quantization is None:
             return text
         q = self.quantization
+        if q.block_size:
+            return f"{text} blocks of {q.block_size} scales {len(q.scale)}"
         if q.per_axis:
             return f"{text} axis {q.quantized_dimension} scales {len(q.scale)}"
         return f"{text} scale {q.scale[0]:.8g} zero_point {q.zero_point[0]}"

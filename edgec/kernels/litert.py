@@ -77,7 +77,8 @@ class Runner:
     def run(self, inputs: Sequence[Array]) -> list[Array]:
         """Run once; arrays must have the tensors' own dtypes and ranks. KernelError if a kernel fails.
 
-        Where a dimension is dynamic, the arrays say what it is this time.
+        Where a dimension is dynamic, the arrays say what it is this time. What the model remembers from run
+        to run is zero at the start of each: runs do not depend on their order.
         """
         return [np.array(view) for view in self.output_views(inputs)]
 
@@ -87,6 +88,7 @@ class Runner:
             self._resize(inputs)
             for detail, array in zip(self._inputs, inputs, strict=True):
                 self._interpreter.set_tensor(detail["index"], np.asarray(array, order="C"))
+            self._interpreter.reset_all_variables()
             self._interpreter.invoke()
         except (ValueError, RuntimeError) as error:
             raise KernelError(str(error)) from error

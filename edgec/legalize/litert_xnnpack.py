@@ -7,9 +7,12 @@ partition holds all of it (passes). Every node left outside ends a partition, an
 from __future__ import annotations
 
 from edgec.ir import Node
+from edgec.legalize.clamps import DecomposeMaximum, EliminateIdleClamp
+from edgec.legalize.constants import ShrinkConstant
 from edgec.legalize.cuts import DecomposeGather, DecomposeSplit, DecomposeStridedSlice
 from edgec.legalize.joins import DecomposeBroadcast, DecomposeConcatenation, DecomposePack, DecomposeTile
 from edgec.legalize.moves import XNNPACK_MAX_RANK
+from edgec.legalize.narrow_conv import WidenNarrowConv2D
 from edgec.legalize.pooling import DecomposeGlobalAveragePool, DecomposePadV2
 from edgec.legalize.profile import Constraint, Profile
 from edgec.legalize.shared_memory import CopyBeforeReshape
@@ -81,11 +84,23 @@ PROFILE = Profile(
     library="LiteRT with XNNPACK",
     precisions=("float32", "float16", "dynamic", "int8", "int16x8"),
     early_passes=(FUSE_GELU,),
-    float_passes=(RulePass("legalize_for_xnnpack", (DecomposeGlobalAveragePool(), *_MOVES)),),
+    float_passes=(
+        RulePass("legalize_for_xnnpack", (ShrinkConstant(), DecomposeGlobalAveragePool(), *_MOVES)),
+    ),
     # resizing waits for the final element type: which form is faster depends on the bytes of a pixel
     # and copies that keep memory apart have to outlive canonicalizing
     final_passes=(
-        RulePass("legalize_for_xnnpack_final", (DecomposeResizeNearest(), *_MOVES, CopyBeforeReshape())),
+        RulePass("eliminate_idle_clamps", (EliminateIdleClamp(),)),  # first: the rest makes work of them
+        RulePass(
+            "legalize_for_xnnpack_final",
+            (
+                DecomposeMaximum(),
+                WidenNarrowConv2D(),
+                DecomposeResizeNearest(),
+                *_MOVES,
+                CopyBeforeReshape(),
+            ),
+        ),
     ),
     constraints=(
         Constraint("E0410", has_kernel, "Cast to a type that the kernel takes in the source model."),

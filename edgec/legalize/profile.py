@@ -67,6 +67,7 @@ def check_profile(model: Model, profile: Profile, target_name: str) -> list[Diag
         _violation(node, constraint, state, profile, target_name)
         for graph in model.graphs
         for node in graph
+        if node.operands  # what reads nothing (a variable's name) has no data that a kernel could refuse
         for constraint in profile.constraints
         if (state := constraint.test(node)) is not None
     ]

@@ -14,6 +14,7 @@ from edgec.legalize.profile import Constraint, Profile
 from edgec.ops import spec_of
 from edgec.ops.versions import is_hybrid
 from edgec.passes.contract import RulePass
+from edgec.quantize.lookup import UseLookupTable
 
 TFLM_MAX_CONCATENATION = 10
 
@@ -77,7 +78,11 @@ def constants_are_plain(node: Node) -> str | None:
 def indices_are_int32(node: Node) -> str | None:
     """TFLM's kernels read and write indices, axes and shapes as int32."""
     data = node.operand(spec_of(node).data_operand)
-    wide = [v for v in (*node.operands, *node.results) if v and v.dtype is DType.INT64 and v is not data]
+    wide = [
+        v
+        for v in (*node.operands, *node.results)
+        if v and v.dtype is DType.INT64 and v is not data and v.type.quantization is None
+    ]
     if not wide or data.dtype is DType.INT64 or node.kind == "cast":
         return None
     return f"'{wide[0].name}' is int64"
@@ -103,7 +108,10 @@ PROFILE = Profile(
         ),
     ),
     final_passes=(
-        RulePass("legalize_for_tflm_final", (DecomposeConcatenation(TFLM_MAX_CONCATENATION, "tflm"),)),
+        RulePass(
+            "legalize_for_tflm_final",
+            (DecomposeConcatenation(TFLM_MAX_CONCATENATION, "tflm"), UseLookupTable("tflm")),
+        ),
     ),
     constraints=(
         Constraint("E0414", has_kernel, _OTHER),

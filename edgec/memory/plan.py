@@ -91,7 +91,7 @@ def _peak(graph: Graph, buffers: Sequence[Buffer]) -> Peak:
     for node, delta in zip(graph, change, strict=False):
         live += delta
         if live > best.bytes:
-            best = Peak(live, node.results[0].name)
+            best = Peak(live, node.results[0].name if node.results else node.kind)
     return best
 
 

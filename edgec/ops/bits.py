@@ -38,7 +38,7 @@ OPS = (
         fold=lambda node: (
             node.operand(0).constant().view(expect(node.attributes, BitcastAttributes).to.numpy),
         ),
-        support=Support(litert=frozenset(DType)),
+        support=Support(litert=frozenset(DType) - {DType.INT4, DType.RESOURCE}),
         cases=(
             Case("float_to_int", ((2, 3),), BitcastAttributes(DType.INT32)),
             Case("int_to_float", (np.array([1, -5], np.int32),), BitcastAttributes(DType.FLOAT32)),

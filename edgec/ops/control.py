@@ -1,10 +1,11 @@
-"""Control flow: `if` and `while` run other graphs of the model, by their index in the file.
+"""Control flow: `if`, `while` and `call_once` run other graphs of the model, by their index in the file.
 
     y… = if(condition, x…)     then_graph(x…) → y…      else_graph(x…) → y…
     y… = while(x…)             cond_graph(x…) → bool    body_graph(x…) → x…
+    call_once()                init_graph(): sets variables, in the first run alone
 
-Both graphs of a node take the same operands. What a graph reads from outside is an operand like any other;
-a loop hands it back unchanged.
+Both graphs of an if or while take the same operands. What a graph reads from outside is an operand like any
+other; a loop hands it back unchanged.
 """
 
 from __future__ import annotations
@@ -39,9 +40,19 @@ class WhileAttributes(Attributes):
     results: tuple[TensorType, ...] = field(default=(), metadata=NOT_EMITTED)
 
 
+@dataclass(frozen=True, slots=True)
+class CallOnceAttributes(Attributes):
+    """Settings of call_once."""
+
+    init_subgraph_index: int = 0
+
+
+_Calling = IfAttributes | WhileAttributes | CallOnceAttributes
+
+
 def called_graphs(node: Node) -> dict[str, int]:
-    """Return the indices of the graphs that a node runs, by their role: then, else, cond, body."""
-    if not isinstance(node.attributes, IfAttributes | WhileAttributes):
+    """Return the indices of the graphs that a node runs, by their role: then, else, cond, body, init."""
+    if not isinstance(node.attributes, _Calling):
         return {}
     names = [item.name for item in fields(node.attributes) if item.name.endswith(_INDEX)]
     return {name.removesuffix(_INDEX): getattr(node.attributes, name) for name in names}
@@ -49,7 +60,7 @@ def called_graphs(node: Node) -> dict[str, int]:
 
 def with_called_graphs(node: Node, called: Mapping[str, int]) -> Attributes:
     """Return the attributes of a node that runs other graphs, by their role."""
-    if not isinstance(node.attributes, IfAttributes | WhileAttributes):
+    if not isinstance(node.attributes, _Calling):
         raise ValueError(f"{node} runs no graphs")
     return replace(node.attributes, **{f"{role}{_INDEX}": index for role, index in called.items()})
 
@@ -59,6 +70,10 @@ def _infer_if(operands: Operands, attributes: Attributes) -> tuple[TensorType, .
     if condition.dtype is not DType.BOOL or condition.shape not in ((), (1,)):
         raise InferenceError(f"the condition is {condition.type}, not one bool")
     return expect(attributes, IfAttributes).results
+
+
+def _infer_call_once(operands: Operands, attributes: Attributes) -> tuple[TensorType, ...]:
+    return ()
 
 
 def _infer_while(operands: Operands, attributes: Attributes) -> tuple[TensorType, ...]:
@@ -93,6 +108,16 @@ OPS = (
         layout=FIXED,
         quant=_NO_INT8,
         emit=Emit("WHILE", "WhileOptions"),
+        support=support(_EVERY_TYPE, tflm=_EVERY_TYPE),
+    ),
+    OpSpec(
+        name="call_once",
+        operands=(),
+        attributes=CallOnceAttributes,
+        infer=_infer_call_once,
+        layout=FIXED,
+        quant=_NO_INT8,
+        emit=Emit("CALL_ONCE", "CallOnceOptions"),
         support=support(_EVERY_TYPE, tflm=_EVERY_TYPE),
     ),
 )

@@ -110,6 +110,8 @@ def _infer_transpose_conv(operands: Operands, attributes: Attributes) -> tuple[T
 
 def _conv_version(node: Node) -> int:
     x, weights = node.operand(0), node.operand(1)
+    if weights.dtype is DType.INT4:
+        return 7
     if x.shape[3] != weights.shape[3]:
         return 6
     if x.dtype is DType.INT16:
@@ -125,6 +127,8 @@ def _conv_version(node: Node) -> int:
 def _depthwise_version(node: Node) -> int:
     x, weights = node.operand(0), node.operand(1)
     attributes = expect(node.attributes, DepthwiseConv2DAttributes)
+    if weights.dtype is DType.INT4:
+        return 7
     if x.dtype is DType.INT16:
         return 5
     if x.dtype is DType.INT8:
@@ -156,6 +160,8 @@ def _transpose_conv_macs(node: Node) -> int:
     return node.operand(2).type.size * prod(node.operand(1).shape[:3])
 
 
+_INT4 = frozenset({DType.FLOAT32, DType.INT8, DType.INT16})
+
 OPS = (
     OpSpec(
         name="conv_2d",
@@ -163,7 +169,7 @@ OPS = (
         attributes=Conv2DAttributes,
         infer=_infer_conv,
         layout=CHANNELS_LAST,
-        quant=Quant(weights=Weights(operand=1, quantized_dimension=0, bias=2)),
+        quant=Quant(weights=Weights(operand=1, quantized_dimension=0, bias=2, int4=_INT4)),
         emit=Emit("CONV_2D", "Conv2DOptions", _conv_version),
         macs=_conv_macs,
         support=support(
@@ -194,7 +200,9 @@ OPS = (
         attributes=DepthwiseConv2DAttributes,
         infer=_infer_depthwise,
         layout=CHANNELS_LAST,
-        quant=Quant(weights=Weights(operand=1, quantized_dimension=3, bias=2, hybrid=False)),
+        quant=Quant(
+            weights=Weights(1, quantized_dimension=3, bias=2, hybrid=False, int4=frozenset({DType.INT8}))
+        ),
         emit=Emit("DEPTHWISE_CONV_2D", "DepthwiseConv2DOptions", _depthwise_version),
         macs=_depthwise_macs,
         support=support(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from edgec.ops.spec import (
     SAME_SCALE,
     ActivationFunctionType,
     Case,
+    Constraint,
     Emit,
     Infer,
     InferenceError,
@@ -193,9 +194,14 @@ _LOGISTIC = fixed_output_scale(int8=(1 / 256, -128), int16=(1 / 32768, 0))
 _TANH = fixed_output_scale(int8=(1 / 128, 0), int16=(1 / 32768, 0))
 _SUM = Quant(ratio=ScaleRatio(2**-10, 2**8))
 _PRODUCT = Quant(ratio=ScaleRatio(2**-16, 2**8, product=True))
-_FLOAT_ONLY = unsupported("the kernel has no int8 form")
+_QUOTIENT = Quant(refuses_zero=1, lookup=True)
+"""LiteRT 2.3.0's int8 kernel ends the run at a divisor of 0, and wraps around where a quotient is large."""
+
+_FLOAT_ONLY = Quant(Constraint.UNSUPPORTED, reason="the kernel has no int8 form", lookup=True)
 _BOOL = unsupported("works on bool")
 
+_INT16_ONLY = replace(_FLOAT_ONLY, int16_only=True)
+_COMPARED = Quant(int16_reason="its int16 kernel compares integers as they are, whatever their scales")
 _MIN_MAX_VERSION = _wide_broadcast(by_dtype(int8=2, int16=4), 3)
 
 _ARITHMETIC = (
@@ -213,7 +219,7 @@ _ARITHMETIC = (
     ),
     _binary(
         "sub",
-        _wide_broadcast(by_dtype(int8=2, int16=3, int64=4), 3),
+        _wide_broadcast(by_dtype(int8=2, int16=5, int64=4), 3),
         _SUM,
         attributes=SubAttributes,
         options="SubOptions",
@@ -237,6 +243,7 @@ _ARITHMETIC = (
     _binary(
         "div",
         _wide_broadcast(fixed(1), 2),
+        _QUOTIENT,
         attributes=DivAttributes,
         options="DivOptions",
         support=support("f32 i8 u8 i16 i32", xnnpack="f32 f16", tflm="f32 i8 i32", max_version=2),
@@ -300,6 +307,7 @@ _COMPARISONS = (
     _binary(
         "equal",
         by_dtype(int8=2, bool=3, int16=5),
+        _COMPARED,
         infer=comparison,
         options="EqualOptions",
         support=support("f32 f16 i8 u8 i16 i32 i64 bool", tflm="f32 i8 i32 i64 bool", max_version=5),
@@ -307,6 +315,7 @@ _COMPARISONS = (
     _binary(
         "not_equal",
         by_dtype(int8=2, bool=3, int16=4),
+        _COMPARED,
         infer=comparison,
         options="NotEqualOptions",
         support=support("f32 f16 i8 u8 i16 i32 i64 bool", tflm="f32 i8 i32 i64 bool", max_version=4),
@@ -314,13 +323,15 @@ _COMPARISONS = (
     _binary(
         "greater",
         by_dtype(int8=2),
+        _COMPARED,
         infer=comparison,
         options="GreaterOptions",
-        support=support("f32 f16 i8 u8 i16 i32 i64", tflm="f32 i8 i16 i32 i64", max_version=2),
+        support=support("f32 f16 i8 u8 i16 i32 i64", tflm="f32 i8 i32 i64", max_version=2),
     ),
     _binary(
         "greater_equal",
         by_dtype(int8=2, int16=3),
+        _COMPARED,
         infer=comparison,
         options="GreaterEqualOptions",
         support=support("f32 f16 i8 u8 i16 i32 i64", tflm="f32 i8 i32 i64", max_version=3),
@@ -328,6 +339,7 @@ _COMPARISONS = (
     _binary(
         "less",
         by_dtype(int8=2, int16=3),
+        _COMPARED,
         infer=comparison,
         options="LessOptions",
         support=support("f32 f16 i8 u8 i16 i32 i64", tflm="f32 i8 i32 i64", max_version=3),
@@ -335,6 +347,7 @@ _COMPARISONS = (
     _binary(
         "less_equal",
         by_dtype(int8=2),
+        _COMPARED,
         infer=comparison,
         options="LessEqualOptions",
         support=support("f32 f16 i8 u8 i16 i32 i64", tflm="f32 i8 i32 i64", max_version=2),
@@ -374,7 +387,7 @@ _ACTIVATIONS = (
         version=by_dtype(int8=2, int16=3),
         low=-3,
         high=9,
-        support=support("f32 i8 u8 i16", xnnpack="f32 f16", tflm="f32 i8 i16", max_version=3),
+        support=support("f32 i8 u8 i16", xnnpack="f32 f16", tflm="f32 i8", max_version=3),
         non_negative=NonNegative.ALWAYS,
     ),
     _unary("relu_n1_to_1", version=fixed(1), support=support("f32 i8 u8", xnnpack="f32 f16")),
@@ -428,7 +441,7 @@ _MATH = (
         "neg",
         options="NegOptions",
         version=fixed(1),
-        quant=_FLOAT_ONLY,
+        quant=_INT16_ONLY,
         support=support("f32 f16 i8 i16 i32 i64", xnnpack="f32 f16", tflm="f32"),
     ),
     _unary(
@@ -442,7 +455,7 @@ _MATH = (
         "sqrt",
         low=0.0,
         version=by_dtype(int16=2),
-        quant=_FLOAT_ONLY,
+        quant=_INT16_ONLY,
         support=support("f32 i16", xnnpack="f32 f16", tflm="f32", max_version=2),
         non_negative=NonNegative.ALWAYS,
     ),
@@ -450,7 +463,7 @@ _MATH = (
         "rsqrt",
         low=0.1,
         version=by_dtype(int8=2, int16=3),
-        support=support("f32 i16", xnnpack="f32 f16", tflm="f32 i16", max_version=3),
+        support=support("f32 i8 i16", xnnpack="f32 f16", tflm="f32 i16", max_version=3),
         non_negative=NonNegative.ALWAYS,
     ),
     _unary(
@@ -528,6 +541,7 @@ _PRELU = OpSpec(
     operands=("x", "alpha"),
     infer=_infer_prelu,
     layout=ELEMENTWISE,
+    quant=Quant(int16_reason="its int16 kernel multiplies integers as they are, whatever their scales"),
     emit=Emit("PRELU"),
     support=support("f32 i8 u8 i16", xnnpack="f32 f16", tflm="f32 i8", tflm_rank=4),
     cases=(Case("per_channel", ((1, 2, 3, 4), np.array([0.1, 0.2, -0.3, 0.4], np.float32))),),

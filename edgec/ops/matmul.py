@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgec.ir import DYNAMIC, Attributes, DType, Node, TensorType
+from edgec.ir import DYNAMIC, Attributes, DType, Node, TensorType, Value
 from edgec.ops.cases import ramp
 from edgec.ops.infer import broadcast, expect, required
 from edgec.ops.layout import FIXED
@@ -72,6 +72,8 @@ def _infer_batch_matmul(operands: Operands, attributes: Attributes) -> tuple[Ten
 def _fully_connected_version(node: Node) -> int:
     options = expect(node.attributes, FullyConnectedAttributes)
     x, weights = node.operand(0), node.operand(1)
+    if weights.dtype is DType.INT4:
+        return _int4_version(x.dtype, weights)
     if x.dtype is DType.INT16:
         return 7
     if is_hybrid(node, 1):
@@ -86,6 +88,13 @@ def _fully_connected_version(node: Node) -> int:
     return 4 if x.dtype is DType.INT8 else 1
 
 
+def _int4_version(activations: DType, weights: Value) -> int:
+    """Blocks have no version of their own: the highest keeps them from runtimes that overlook them."""
+    if weights.type.quantization is not None and weights.type.quantization.block_size:
+        return 14
+    return {DType.INT16: 13, DType.FLOAT32: 12}.get(activations, 10)
+
+
 def _batch_matmul_version(node: Node) -> int:
     if is_hybrid(node, 1):
         return 4 if expect(node.attributes, BatchMatMulAttributes).asymmetric_quantize_inputs else 1
@@ -97,6 +106,8 @@ def _batch_matmul_macs(node: Node) -> int:
     return node.result.type.size * node.operand(0).shape[-2 if options.adj_x else -1]
 
 
+_INT4 = frozenset({DType.FLOAT32, DType.INT8, DType.INT16})
+
 OPS = (
     OpSpec(
         name="fully_connected",
@@ -104,7 +115,7 @@ OPS = (
         attributes=FullyConnectedAttributes,
         infer=_infer_fully_connected,
         layout=FIXED,
-        quant=Quant(weights=Weights(operand=1, quantized_dimension=0, bias=2)),
+        quant=Quant(weights=Weights(operand=1, quantized_dimension=0, bias=2, int4=_INT4)),
         emit=Emit("FULLY_CONNECTED", "FullyConnectedOptions", _fully_connected_version),
         macs=lambda node: node.result.type.size * node.operand(1).shape[1],
         support=support(

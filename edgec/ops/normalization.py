@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from edgec.ir import Attributes
-from edgec.ops.infer import same
+from edgec.ir import Attributes, DType, TensorType
+from edgec.ops.infer import expect, same
 from edgec.ops.layout import CHANNELS_LAST, LAST_AXIS
 from edgec.ops.spec import (
     Case,
     Emit,
     InPlace,
     NonNegative,
+    Operands,
     OpSpec,
     fixed_output_scale,
     support,
@@ -22,9 +23,10 @@ from edgec.ops.versions import by_dtype
 
 @dataclass(frozen=True, slots=True)
 class SoftmaxAttributes(Attributes):
-    """Settings of softmax."""
+    """Settings of softmax. `wide_result`: an int16 result from an int8 operand, which old files have."""
 
     beta: float = 1.0
+    wide_result: bool = field(default=False, metadata={"emitted": False})
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +44,18 @@ class LocalResponseNormalizationAttributes(Attributes):
     beta: float = 0.0
 
 
+def _infer_softmax(operands: Operands, attributes: Attributes) -> tuple[TensorType, ...]:
+    (type,) = same(operands, attributes)
+    wide = expect(attributes, SoftmaxAttributes).wide_result
+    return (TensorType(type.shape, DType.INT16) if wide else type,)
+
+
 OPS = (
     OpSpec(
         name="softmax",
         operands=("x",),
         attributes=SoftmaxAttributes,
-        infer=same,
+        infer=_infer_softmax,
         layout=LAST_AXIS,
         quant=fixed_output_scale(int8=(1 / 256, -128), int16=(1 / 32768, 0)),
         emit=Emit("SOFTMAX", "SoftmaxOptions", by_dtype(int8=2, int16=3)),

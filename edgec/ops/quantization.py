@@ -48,6 +48,8 @@ def _quantize_version(node: Node) -> int:
 
 
 def _dequantize_version(node: Node) -> int:
+    if node.operand(0).dtype is DType.INT4:
+        return 6
     quantization = node.operand(0).type.quantization
     if quantization is not None and quantization.per_axis:
         return 5
@@ -73,6 +75,6 @@ OPS = (
         layout=ELEMENTWISE,
         quant=_BRIDGE,
         emit=Emit("DEQUANTIZE", version=_dequantize_version),
-        support=support("f16 i8 u8 i16", xnnpack="i8 u8", tflm="i8 i16", max_version=9),
+        support=support("f16 i4 i8 u8 i16", xnnpack="i8 u8", tflm="i8 i16", max_version=9),
     ),
 )

@@ -24,10 +24,12 @@ def all_ops() -> MappingProxyType[str, OpSpec]:
         normalization,
         pool,
         quantization,
+        recurrent,
         reduce,
         resize,
         scatter,
         sizes,
+        variables,
     )
 
     families = (
@@ -45,6 +47,8 @@ def all_ops() -> MappingProxyType[str, OpSpec]:
         detection,
         scatter,
         sizes,
+        recurrent,
+        variables,
     )
     return MappingProxyType(_index(spec for family in families for spec in family.OPS))
 

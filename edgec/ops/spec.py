@@ -80,7 +80,8 @@ class Weights:
     """Which operand holds weights, the axis of its per-axis scales, and where the bias is.
 
     `per_axis=False` says that the int8 kernels take one scale only, and that the operand may be computed at
-    run time; `hybrid=False` that int8 weights with float activations have no kernel in XNNPACK.
+    run time; `hybrid=False` that int8 weights with float activations have no kernel in XNNPACK. `int4` are
+    the activation types beside which LiteRT's kernels compute right with int4 weights (measured, 2.3.0).
     """
 
     operand: int
@@ -89,6 +90,7 @@ class Weights:
     data: int = 0
     per_axis: bool = True
     hybrid: bool = True
+    int4: frozenset[DType] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +109,11 @@ class ScaleRatio:
 class Quant:
     """The quantization facts of an op kind (TFLite int8 specification; int16 where it differs).
 
+    `lookup` marks functions of single elements: without a kernel that always works, a table computes them.
+    `refuses_zero` is an operand whose int8 kernel ends the run where one of its elements stands for 0.
     `blends` marks same-scale ops that mix values (averages, interpolation). All others pick among their
-    operands' values, so an operand may saturate where the result never looks.
+    operands' values, so an operand may saturate where the result never looks. `int16_reason` says why an
+    int16 kernel that runs is of no use, `int16_only` that there is one though there is none for int8.
     """
 
     constraint: Constraint = Constraint.FREE
@@ -118,11 +123,23 @@ class Quant:
     reason: str = ""
     blends: bool = False
     ratio: ScaleRatio | None = None
+    refuses_zero: int | None = None
+    lookup: bool = False
+    int16_reason: str = ""
+    int16_only: bool = False
 
     @property
     def supported(self) -> bool:
         """Whether an int8 kernel exists."""
         return self.constraint is not Constraint.UNSUPPORTED
+
+    def supports(self, dtype: DType) -> bool:
+        """Whether a kernel exists for activations of an element type, as far as the op decides."""
+        return (self.supported or self.int16_only) if dtype is DType.INT16 else self.supported
+
+    def fixed(self, dtype: DType) -> tuple[float, int] | None:
+        """Return the (scale, zero_point) that kernels of an element type prescribe for the result."""
+        return {DType.INT8: self.fixed_int8, DType.INT16: self.fixed_int16}.get(dtype)
 
 
 FREE = Quant()
@@ -144,6 +161,7 @@ _SHORT = {
     "f32": DType.FLOAT32,
     "f16": DType.FLOAT16,
     "f64": DType.FLOAT64,
+    "i4": DType.INT4,
     "i8": DType.INT8,
     "u8": DType.UINT8,
     "i16": DType.INT16,
@@ -153,6 +171,7 @@ _SHORT = {
     "i64": DType.INT64,
     "u64": DType.UINT64,
     "bool": DType.BOOL,
+    "resource": DType.RESOURCE,
 }
 
 
@@ -231,12 +250,14 @@ class InPlace(Enum):
 class Emit:
     """How the node is written: builtin operator, options table, lowest version that expresses it.
 
-    Option fields are the attribute fields in the schema's spelling, so no table maps them.
+    Option fields are the attribute fields in the schema's spelling, so no table maps them. `states` are the
+    operand positions of variable tensors, which the emitter makes from the attributes' `states`.
     """
 
     builtin: str
     options: str | None = None
     version: Callable[[Node], int] = lambda node: 1
+    states: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from edgec.ir import Array, DType, Node, Quantization, TensorType, Value
 from edgec.ops import spec_of
 from edgec.ops.spec import Constraint, Weights
 from edgec.passes.integer_forms import IntegerForms
-from edgec.quantize.check import MAX_STORED_BIAS, MULTIPLIER_WINDOW
+from edgec.quantize.check import MAX_BIAS_BITS, MULTIPLIER_WINDOW
 from edgec.quantize.parameters import quantize_array
 from edgec.quantize.weights import quantize_bias
 
@@ -153,7 +153,7 @@ def _add_weights(
     if bias.data is None:
         return Refusal("its bias is computed at run time")
     wide = np.abs(bias.data.astype(np.float64)).max(initial=0.0) / (source.scale[0] * min(grid.scale))
-    if wide > MAX_STORED_BIAS:
+    if wide > 2 ** MAX_BIAS_BITS[DType.INT32]:
         return Refusal("its bias is above 2^30 steps, where accumulators could overflow")
     data, form = quantize_bias(bias.data, source.scale[0], grid)
     constants[facts.bias] = _constant(bias, data, DType.INT32, form)

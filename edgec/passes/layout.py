@@ -314,7 +314,7 @@ def _demands(graph: Graph, *, images_only: bool = False) -> dict[Value, Permutat
                 demands[node.operand(0)] = compose(q, wish)
             continue
         layout = spec_of(node).layout
-        wanted = demands.get(node.results[0]) if layout is not CHANNELS_LAST else None
+        wanted = demands.get(node.results[0]) if node.results and layout is not CHANNELS_LAST else None
         rewired = _rewired_for_result(node, wanted) if wanted is not None else None
         for index, value in enumerate(node.operands):
             if value is None or value.is_constant:

@@ -1,8 +1,8 @@
 """A new graph made node by node from another one: values are read in the form that their reader wants.
 
-A form is a type's quantization, None for float32. Where a value exists in another form, the bridge is put in
-between: float → int8 `quantize`, int8 → int8 `quantize` (requantize), int8 → float `dequantize`; a constant
-is converted at once. Every form of a value is made once.
+A form is an integer type with its parameters, None for float32. Where a value exists in another form, the
+bridge is put in between: float → integer `quantize`, integer → integer `quantize` (requantize), integer →
+float `dequantize`; a constant is converted at once. Every form of a value is made once.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from edgec.ir import Array, Attributes, DType, Graph, Node, Quantization, TensorType, Value
-from edgec.quantize.parameters import quantize_array
+from edgec.ir import Array, Attributes, Graph, Node, TensorType, Value
+from edgec.quantize.names import node_name
+from edgec.quantize.parameters import Form
 
 MakeArray = Callable[[], Array]
 
@@ -22,8 +23,8 @@ class Rebuilt:
     def __init__(self, name: str) -> None:
         self.graph = Graph(name)
         self._made: dict[Value, Value] = {}
-        self._forms: dict[tuple[Value, Quantization | None], Value] = {}
-        self._constants: dict[tuple[Value, Quantization], Value] = {}
+        self._forms: dict[tuple[Value, Form | None], Value] = {}
+        self._constants: dict[tuple[Value, Form], Value] = {}
 
     def input(self, old: Value, type: TensorType) -> Value:
         """Add a graph input that stands for an old one."""
@@ -34,13 +35,13 @@ class Rebuilt:
     def define(self, old: Value, new: Value) -> None:
         """Say which new value stands for an old one."""
         self._made[old] = new
-        self._forms[old, new.type.quantization] = new
+        self._forms[old, form_of(new)] = new
 
     def copy(
         self,
         node: Node,
         operands: Sequence[Value | None],
-        forms: Sequence[Quantization | None],
+        forms: Sequence[Form | None],
         attributes: Attributes | None = None,
     ) -> Node:
         """Add a node like an old one, its results in the given forms."""
@@ -48,7 +49,7 @@ class Rebuilt:
             Value(self.graph.unique_name(old.name), _typed(old.type, form))
             for old, form in zip(node.results, forms, strict=True)
         ]
-        new = Node(node.kind, operands, results, attributes or node.attributes, node.source)
+        new = Node(node.kind, operands, results, attributes or node.attributes, node_name(node))
         self.graph.insert(new)
         for old, result in zip(node.results, results, strict=True):
             self.define(old, result)
@@ -60,30 +61,36 @@ class Rebuilt:
             self.define(old, self.graph.constant(old.constant(), old.name))
         return self._made[old]
 
-    def read(self, old: Value, form: Quantization | None) -> Value:
+    def read(self, old: Value, form: Form | None) -> Value:
         """Return a real value in a form, with a bridge where it was made in another."""
         if old.data is not None and form is not None:
-            return self.constant(old, form, lambda: quantize_array(old.constant(), form), DType.INT8)
+            return self.constant(old, form, lambda: form.encode(old.constant()))
         made = self.untouched(old)
         if (old, form) not in self._forms:
             self._forms[old, form] = self.bridge(made, form)
         return self._forms[old, form]
 
-    def bridge(self, made: Value, form: Quantization | None, dtype: DType = DType.INT8) -> Value:
+    def bridge(self, made: Value, form: Form | None) -> Value:
         """Add the quantize or dequantize node that brings a value into a form."""
         kind = "dequantize" if form is None else "quantize"
-        type = TensorType(made.shape, DType.FLOAT32 if form is None else dtype, form)
+        type = _typed(TensorType(made.shape), form)
         result = Value(self.graph.unique_name(f"{made.name}/{kind}"), type)
         self.graph.insert(Node(kind, [made], [result], source=made.name))
         return result
 
-    def constant(self, old: Value, form: Quantization, make: MakeArray, dtype: DType) -> Value:
+    def constant(self, old: Value, form: Form, make: MakeArray) -> Value:
         """Return a quantized form of a constant; `make` runs where it does not exist yet."""
         if (old, form) not in self._constants:
             name = self.graph.unique_name(old.name)
-            self._constants[old, form] = Value(name, TensorType(old.shape, dtype, form), make())
+            self._constants[old, form] = Value(name, _typed(TensorType(old.shape), form), make())
         return self._constants[old, form]
 
 
-def _typed(type: TensorType, form: Quantization | None) -> TensorType:
-    return type if form is None else replace(type, dtype=DType.INT8, quantization=form)
+def form_of(value: Value) -> Form | None:
+    """Return the form a value is stored in; None where it has no parameters."""
+    quantization = value.type.quantization
+    return None if quantization is None else Form(value.dtype, quantization)
+
+
+def _typed(type: TensorType, form: Form | None) -> TensorType:
+    return type if form is None else replace(type, dtype=form.dtype, quantization=form.quantization)

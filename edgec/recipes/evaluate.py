@@ -151,6 +151,13 @@ def hold_out(samples: SampleSet) -> tuple[Samples, EvaluationData]:
     return rest, EvaluationData(held, None, f"{len(held)} held-out calibration samples")
 
 
+def calibration_positions(count: int) -> Sequence[int]:
+    """Return the positions of the samples that `hold_out` leaves to calibrate with."""
+    if count < MIN_SAMPLES_TO_SPLIT:
+        return range(count)
+    return [index for index in range(count) if not _is_held_out(index)]
+
+
 def in_memory(samples: Samples) -> Samples:
     """Return the samples as a list where they are small: images are decoded once, not at every pass."""
     first = next(iter(samples), None)

@@ -17,10 +17,12 @@ from dataclasses import dataclass
 from typing import Protocol, cast
 
 import numpy as np
+import numpy.typing as npt
 
 from edgec.diagnostics import CompileError, Diagnostic
 from edgec.ir import Array
 
+Floats = npt.NDArray[np.float64]
 Outputs = Sequence[Array]
 """One array for each output of a model, samples along the first axis: `[n, *shape]`, real values."""
 
@@ -189,6 +191,18 @@ def sqnr_db(outputs: Outputs, reference: Outputs) -> list[float]:
         signal = float(np.sum(np.square(wide)))
         found.append(math.inf if noise == 0 else 10 * math.log10(signal / noise) if signal else -math.inf)
     return found
+
+
+def sqnr_of_each_sample(outputs: Outputs, reference: Outputs) -> Floats:
+    """Return the SQNR of the worst output for every sample, in dB, `[n]`; at most 120 dB."""
+    found: list[Floats] = []
+    for ours, floats in zip(outputs, reference, strict=True):
+        wide = floats.reshape(len(floats), -1).astype(np.float64)
+        noise = np.square(ours.reshape(len(ours), -1).astype(np.float64) - wide).sum(axis=1)
+        signal = np.square(wide).sum(axis=1)
+        least = np.finfo(np.float64).tiny
+        found.append(10 * np.log10((signal + least) / (noise + signal * 1e-12 + least)))
+    return np.min(found, axis=0)
 
 
 _CHOICES = "Choices: top1, top5, ..., mse, module:function (with labels), agreement, error (without)."

@@ -25,7 +25,7 @@ MAX_FILE_BYTES = 1 << 20
 """No recipe of a real model comes near it: 10,000 node names."""
 
 Calibrator = Literal["auto", "minmax", "percentile", "mse", "entropy", "average"]
-Repair = Literal["equalize", "absorb", "rounding", "bias"]
+Repair = Literal["absorb", "equalize", "rounding", "bias"]
 Scheme = Literal["int8", "int16x8"]
 
 CALIBRATORS: tuple[Calibrator, ...] = get_args(Calibrator)
@@ -82,6 +82,10 @@ class Recipe:
         ]
         lines += [f"{name} = {_toml(value)}" for name, value in asdict(self).items()]
         return "\n".join(lines) + "\n"
+
+
+DEFAULT_RECIPE = Recipe(repairs=("bias",))
+"""What an integer compile does unless told otherwise: the repair that costs least and helps most models."""
 
 
 def read_recipe(path: Path) -> Recipe:

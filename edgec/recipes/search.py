@@ -16,10 +16,13 @@ from typing import Protocol
 
 from edgec.ir import DType, Model
 from edgec.recipes.evaluate import Evaluation, Score
-from edgec.recipes.recipe import CALIBRATORS, REPAIRS, Calibrator, Recipe, Repair
+from edgec.recipes.recipe import CALIBRATORS, Calibrator, Recipe, Repair
 from edgec.recipes.sensitivity import IslandMaker, Sensitivity, sensitivities
 
 Say = Callable[[str], None]
+
+REPAIRS_BY_COST: tuple[Repair, ...] = ("equalize", "bias", "absorb", "rounding")
+"""The order in which repairs are tried: the first three take a second, rounding goes through every layer."""
 
 
 class Bench(Protocol):
@@ -130,7 +133,7 @@ class Search:
         return best
 
     def _repairs(self, best: Trial) -> Trial:
-        missing: list[Repair] = [name for name in REPAIRS if name not in best.recipe.repairs]
+        missing: list[Repair] = [name for name in REPAIRS_BY_COST if name not in best.recipe.repairs]
         for name in missing:
             if self._is_enough(best):
                 break

@@ -21,6 +21,7 @@ from edgec.reports.model import (
     Partitions,
     Pruning,
     Quantization,
+    RepairGain,
     Report,
     ReportedDiagnostic,
     Source,
@@ -28,14 +29,17 @@ from edgec.reports.model import (
     TensorRange,
     Tool,
     TransposeSite,
+    TriedRecipe,
     Verification,
 )
 
 if TYPE_CHECKING:
     from edgec.calibrate.data import SampleSet
-    from edgec.calibrate.ranges import Ranges
     from edgec.frontends.source import SourceModel
     from edgec.kernels import Partitions as MeasuredPartitions
+    from edgec.recipes.apply import Integers
+    from edgec.recipes.recipe import Repair
+    from edgec.recipes.search import Trial
     from edgec.targets import Target
 
 
@@ -92,15 +96,32 @@ def build_report(
     )
 
 
-def describe_int8(ir: Model, ranges: Ranges, samples: SampleSet) -> Quantization:
-    """Return what the report says of int8: the data, each tensor's range and numbers, what stayed float."""
-    calibration = Calibration(samples.describe().source, len(samples), ranges.observer, samples.sha256)
+def describe_integers(made: Integers, samples: SampleSet) -> Quantization:
+    """Return what the report says: recipe, data, each tensor's range and numbers, what stayed float."""
+    recipe, ranges = made.recipe, made.ranges
+    calibration = Calibration(samples.describe().source, ranges.samples, ranges.observer, samples.sha256)
     tensors = [
         TensorRange(value.name, str(value.dtype), *ranges[value.name], q.scale[0], q.zero_point[0])
-        for value in _activations(ir)
+        for value in _activations(made.model)
         if (q := value.type.quantization) is not None and value.name in ranges
     ]
-    return Quantization("int8, per-axis weights", calibration, tuple(tensors), _float_ops(ir))
+    scales = "per-axis" if recipe.per_axis else "per-tensor"
+    scheme = f"{recipe.precision}, {scales} weights"
+    repairs = tuple(_repair_gain(name, made) for name in recipe.repairs)
+    trials = () if made.search is None else tuple(map(_trial, made.search.pareto))
+    return Quantization(scheme, calibration, tuple(tensors), _float_ops(made.model), repairs, trials)
+
+
+def _repair_gain(name: Repair, made: Integers) -> RepairGain:
+    """Return how many nodes a repair made better, and its median gain over them."""
+    gains = sorted(gain.after - gain.before for gain in made.gains.get(name, ()))
+    better = [gain for gain in gains if gain > 0]
+    return RepairGain(name, len(better), better[len(better) // 2] if better else 0.0)
+
+
+def _trial(trial: Trial) -> TriedRecipe:
+    score = trial.score
+    return TriedRecipe(str(trial.recipe), score.drop, score.worst_sqnr_db, trial.size_bytes, trial.cost)
 
 
 def describe_given(ir: Model) -> Quantization:
@@ -127,7 +148,7 @@ def _float_ops(ir: Model) -> tuple[FloatOp, ...]:
     return tuple(
         FloatOp(node.results[0].name, node.kind, spec_of(node).quant.reason or "its neighbours are float")
         for node in ir.graph
-        if node.kind not in bridges and node.results[0].dtype.is_float
+        if node.kind not in bridges and any(result.dtype.is_float for result in node.results[:1])
     )
 
 

@@ -1,8 +1,9 @@
 """The compile report: what was made, how it was checked, what was lost and why (schema version 1).
 
 The JSON form has the fields below, in this order. The section of a stage that did not run is null:
-`verification` with --no-verify, `quantization` of a float32 model, `pruning` without --prune, `partitions` of
-a target without delegate. Infinity and NaN are the strings "inf", "-inf" and "nan" (see contract.py).
+`verification` with --no-verify, `quantization` of a float32 model, `pruning` without --prune, `explanation`
+where nobody asked for one, `partitions` of a target without delegate. Infinity and NaN are the strings "inf",
+"-inf" and "nan" (see contract.py).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from edgec.diagnostics import CompileError, Diagnostic
 from edgec.reports.contract import Json, from_jsonable, read_json, to_json_text, to_jsonable
+from edgec.reports.explanation import Explanation
 
 SCHEMA_VERSION = 1
 REPORT_KIND = "edgec-compile-report"
@@ -167,13 +169,41 @@ class FloatOp:
 
 
 @dataclass(frozen=True, slots=True)
+class RepairGain:
+    """A repair that was applied: how many nodes it made better, and by how many dB the median one of them."""
+
+    name: str
+    nodes: int
+    median_db: float
+
+
+@dataclass(frozen=True, slots=True)
+class TriedRecipe:
+    """A recipe that a search found no other to beat in drop, size and cost at once.
+
+    `drop` is in the metric's unit, `cost` an estimate that only compares recipes of one search.
+    """
+
+    recipe: str
+    drop: float
+    sqnr_db: float
+    size_bytes: int
+    cost: float
+
+
+@dataclass(frozen=True, slots=True)
 class Quantization:
-    """How real numbers became integers. `calibration` is null where none is needed (dynamic, float16)."""
+    """How real numbers became integers. `calibration` is null where none is needed (dynamic, float16).
+
+    `trials` are those of a search (--max-drop), the cheapest first.
+    """
 
     scheme: str
     calibration: Calibration | None
     tensors: tuple[TensorRange, ...] = ()
     float_ops: tuple[FloatOp, ...] = ()
+    repairs: tuple[RepairGain, ...] = ()
+    trials: tuple[TriedRecipe, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +283,7 @@ class Report:
     verification: Verification | None = None
     quantization: Quantization | None = None
     pruning: Pruning | None = None
+    explanation: Explanation | None = None
     gates: tuple[Gate, ...] = ()
     timings: Mapping[str, float] = field(default_factory=dict[str, float])
     diagnostics: tuple[ReportedDiagnostic, ...] = ()

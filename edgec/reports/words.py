@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 
+from edgec.reports.explanation import LayerCheck
 from edgec.reports.model import OutputCheck, Partitions, Report, TensorRange, Tolerance
 
 # From this SQNR on, the error is at most 1/30000 of the signal: what reordered float32 sums differ by.
@@ -158,3 +159,29 @@ def by_count(ops: Mapping[str, int]) -> list[tuple[str, int]]:
 def worst_first(tensors: Iterable[TensorRange]) -> list[TensorRange]:
     """Return quantized tensors by SQNR, lowest first; those not measured stay in order at the end."""
     return sorted(tensors, key=lambda item: math.inf if item.sqnr_db is None else item.sqnr_db)
+
+
+FULL_HEIGHT_DB = 60.0
+"""A layer plot reaches from 0 to here: int8 tensors seldom come above 50 dB."""
+
+
+def heights(layers: Iterable[LayerCheck]) -> list[float]:
+    """Return the height of each layer's bar in percent."""
+    shown = (min(max(layer.sqnr_db, 0.0), FULL_HEIGHT_DB) for layer in layers)
+    return [round(100 * level / FULL_HEIGHT_DB, 1) for level in shown]
+
+
+def layer_titles(layers: Iterable[LayerCheck]) -> list[str]:
+    """Return what a bar says when it is pointed at."""
+    return [f"{layer.node} ({layer.kind}): {decibels(layer.sqnr_db)}" for layer in layers]
+
+
+def worst_layers(layers: Iterable[LayerCheck]) -> list[LayerCheck]:
+    """Return the layers, the least exact first."""
+    return sorted(layers, key=lambda layer: layer.sqnr_db)
+
+
+def bin_heights(counts: tuple[int, ...]) -> list[float]:
+    """Return bar heights in percent; roots, so that tails are seen beside the bulk."""
+    most = max(counts, default=0) or 1
+    return [round(100 * math.sqrt(number / most), 1) for number in counts]

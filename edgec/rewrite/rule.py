@@ -98,12 +98,17 @@ def _producers(node: Node) -> list[Node]:
 
 
 def eliminate_unused(graph: Graph, candidates: Sequence[Node]) -> bool:
-    """Remove the candidates that nothing reads, and then what only they read."""
+    """Remove the candidates that nothing reads, and then what only they read.
+
+    A node without results stays: its effect on a variable is what it is for.
+    """
     pending = list(candidates)
     removed = False
     while pending:
         node = pending.pop()
         if node.graph is not graph or any(not result.is_unused for result in node.results):
+            continue
+        if not node.results:
             continue
         pending += _producers(node)
         graph.remove(node)

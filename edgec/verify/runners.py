@@ -20,22 +20,25 @@ def source_runner(
     *,
     signature: str | None = None,
     threads: int = 2,
-    quantized: bool = False,
+    kernels: KernelSet | None = None,
     fixed_inputs: Mapping[str, Array] | None = None,
 ) -> SourceRunner:
-    """Return the oracle of a loaded model: onnxruntime, LiteRT without delegates, TensorFlow or torch.
+    """Return the oracle of a loaded model: onnxruntime, LiteRT, TensorFlow or torch.
 
-    `inputs` are the imported model's ports in the source's order. A `quantized` TFLite file runs in the
-    reference kernels, which are the ones that define its integers.
+    `inputs` are the imported model's ports in the source's order. A TFLite file runs in the `kernels` asked
+    for, or in LiteRT's builtin ones.
     """
     match source:
         case TfliteFile():
             from edgec.verify.tflite_source import TfliteSource
 
-            kernels = KernelSet.REFERENCE if quantized else KernelSet.BUILTIN
             shapes = {port.name: port.shape for port in inputs}
             return TfliteSource(
-                source.runnable(), list(shapes), shapes=shapes, threads=threads, kernels=kernels
+                source.runnable(),
+                list(shapes),
+                shapes=shapes,
+                threads=threads,
+                kernels=kernels or KernelSet.BUILTIN,
             )
         case KerasFile():
             from edgec.verify.keras_source import KerasSource

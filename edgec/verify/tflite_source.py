@@ -1,4 +1,4 @@
-"""A TFLite file as LiteRT's builtin kernels compute it: the oracle for files that others made."""
+"""A TFLite file as LiteRT computes it: the oracle for files that others made."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 try:
     interpreter = Interpreter(
         model_content=sys.stdin.buffer.read(),
-        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        experimental_op_resolver_type=OpResolverType[sys.argv[1]],
     )
     interpreter.allocate_tensors()
     for detail in interpreter.get_input_details():
@@ -36,21 +36,31 @@ except (ValueError, RuntimeError) as error:
 """
 
 
-def refusal(content: bytes) -> str:
+_RESOLVERS = {
+    KernelSet.XNNPACK: "AUTO",
+    KernelSet.BUILTIN: "BUILTIN_WITHOUT_DEFAULT_DELEGATES",
+    KernelSet.REFERENCE: "BUILTIN_REF",
+}
+
+
+def refusal(content: bytes, kernels: KernelSet = KernelSet.BUILTIN) -> str:
     """Return why LiteRT cannot load and run a file, or nothing.
 
     A process of its own finds out: LiteRT trusts files, and some end it with a signal.
     """
-    done = subprocess.run([sys.executable, "-c", _PROBE], input=content, capture_output=True, check=False)
+    command = [sys.executable, "-c", _PROBE, _RESOLVERS[kernels]]
+    done = subprocess.run(command, input=content, capture_output=True, check=False)
     if done.returncode < 0:
         return f"It ends LiteRT with signal {-done.returncode}."
     return done.stderr.decode(errors="replace").strip() if done.returncode else ""
 
 
 class TfliteSource:
-    """LiteRT without delegates. Inputs and outputs are real numbers, also where the file's are integers.
+    """LiteRT with chosen kernels. Inputs and outputs are real numbers, also where the file's are integers.
 
-    `names` are the inputs' names in the order of the file, as the importer's ports give them.
+    `names` are the inputs' names in the order of the file, as the importer's ports give them. Where the
+    kernels do not take the file, the others are tried: XNNPACK refuses parameters that the builtins take.
+    Custom operators that are builtins under another name are written as those.
     """
 
     def __init__(
@@ -62,10 +72,8 @@ class TfliteSource:
         threads: int = 2,
         kernels: KernelSet = KernelSet.BUILTIN,
     ) -> None:
-        content = model.read_bytes() if isinstance(model, Path) else model
-        reason = refusal(content)
-        if reason:
-            raise _refused(reason)
+        content = _with_builtins(model.read_bytes() if isinstance(model, Path) else model)
+        kernels = _kernels_that_run(content, kernels)
         with captured_stderr() as log:
             try:
                 self._interpreter = _interpreter(content, threads, kernels)
@@ -95,14 +103,31 @@ class TfliteSource:
         ]
 
 
+def _with_builtins(content: bytes) -> bytes:
+    """Return the file with builtins for its custom operators: few kernels have those."""
+    from edgec.doctor.examine import laid_out
+    from edgec.frontends.tflite.builtins import write_as_builtins
+    from edgec.frontends.tflite.load import read_tflite
+
+    file = read_tflite(content)
+    return laid_out(file).to_bytes() if write_as_builtins(file.table) else content
+
+
+def _kernels_that_run(content: bytes, wanted: KernelSet) -> KernelSet:
+    """Return the wanted kernels, else others that take the file; E0702 with the reason where none do."""
+    reasons: list[str] = []
+    for kernels in dict.fromkeys((wanted, KernelSet.BUILTIN, KernelSet.XNNPACK)):
+        reason = refusal(content, kernels)
+        if not reason:
+            return kernels
+        reasons.append(reason)
+    raise _refused(reasons[0])
+
+
 def _interpreter(content: bytes, threads: int, kernels: KernelSet) -> Interpreter:
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-    resolver = {
-        KernelSet.XNNPACK: OpResolverType.AUTO,
-        KernelSet.BUILTIN: OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-        KernelSet.REFERENCE: OpResolverType.BUILTIN_REF,
-    }[kernels]
+    resolver = OpResolverType[_RESOLVERS[kernels]]
     return Interpreter(model_content=content, experimental_op_resolver_type=resolver, num_threads=threads)
 
 

@@ -130,6 +130,30 @@ def test_resize_modes(tmp_path):
     assert "E0312" in text and "a.png: is 80x40" in text and "needs 40x40" in text and "letterbox" in text
 
 
+def test_crop_keeps_its_share_of_the_picture(tmp_path):
+    """0.5 of 80x80 is the middle 40x40, pixel for pixel; also where the size fits already."""
+    pixels = np.arange(80 * 80 * 3, dtype=np.uint32).reshape(80, 80, 3).astype(np.uint8)
+    save(tmp_path / "a.png", pixels)
+    settings = Preprocess(mean=(0,), std=(1,), resize="crop", crop_fraction=0.5)
+    assert np.array_equal(only(tmp_path, spec(40, 40), settings)[0], pixels[20:60, 20:60].transpose(2, 0, 1))
+    same_size = only(tmp_path, spec(80, 80), settings)[0, 0]
+    assert not np.array_equal(same_size, pixels[..., 0])
+    assert "resize crop 0.5" in str(open_samples(tmp_path, [spec(40, 40)], preprocess=settings).describe())
+
+
+def test_interpolation_and_place_of_the_letterbox(tmp_path):
+    """Nearest makes no new colors, bilinear does; the border is below a picture that is at the top."""
+    save(tmp_path / "a.png", halves(20, 40))
+
+    def resized(**settings):
+        return only(tmp_path, spec(80, 80), Preprocess(mean=(0,), std=(1,), **settings))[0, 0]
+
+    assert set(np.unique(resized(resize="stretch", interpolation="nearest"))) == {0, 255}
+    assert len(np.unique(resized(resize="stretch", interpolation="bilinear"))) > 2
+    boxed = resized(resize="letterbox", letterbox_align="top-left", letterbox_fill=7)
+    assert (boxed[40:] == 7).all() and not (boxed[:40] == 7).any()
+
+
 def test_exif_orientation_is_applied(tmp_path):
     """A photo stored sideways is turned upright, and its upright size is what counts."""
     exif = Image.Exif()

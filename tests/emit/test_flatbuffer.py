@@ -129,3 +129,54 @@ def test_quantization_parameters_are_written_as_float32() -> None:
     assert tensors["x"].quantization.zeroPoint.tolist() == [-128]
     assert tensors["w"].quantization.scale.tolist() == [0.5, 0.25]
     assert tensors["w"].quantization.quantizedDimension == 0
+
+
+def int4_model(form: Quantization, weights: np.ndarray) -> Model:
+    """A fully_connected with float activations and int4 weights."""
+    graph = Graph()
+    x = graph.add_input("x", TensorType((1, weights.shape[1])))
+    stored = Value("w", TensorType(weights.shape, DType.INT4, form), weights)
+    (y,) = Builder(graph).node("fully_connected", [x, stored, None], FullyConnectedAttributes()).results
+    graph.set_outputs([y])
+    return Model(graph, [Port("x", x.shape, x.dtype)], [Port("y", y.shape, y.dtype)])
+
+
+def test_int4_data_is_packed_two_a_byte() -> None:
+    """The first of a pair in the low half; the tensor keeps its shape, the operator asks for version 12."""
+    weights = np.array([[1, -2, 3], [-4, 5, -6]], np.int8)
+    parsed = parse(emit(int4_model(Quantization((0.5, 0.25), (0, 0)), weights)).to_bytes())
+    tensor = next(tensor for tensor in parsed.subgraphs[0].tensors if tensor.name == b"w")
+    assert tensor.type == schema.TensorType.INT4
+    assert tensor.shape.tolist() == [2, 3]
+    assert bytes(parsed.buffers[tensor.buffer].data) == bytes([0xE1, 0xC3, 0xA5])
+    assert parsed.operatorCodes[0].version == 12
+
+
+def test_one_array_may_be_stored_in_both_widths() -> None:
+    """The same integers as int4 and as int8 are different bytes, so different buffers."""
+    weights = np.full((2, 4), 3, np.int8)
+    model = int4_model(Quantization((0.5, 0.25), (0, 0)), weights)
+    wide = Value("wide", TensorType((2, 4), DType.INT8, Quantization((0.5, 0.25), (0, 0))), weights)
+    x = model.graph.inputs[0]
+    (z,) = Builder(model.graph).node("fully_connected", [x, wide, None], FullyConnectedAttributes()).results
+    model.graph.set_outputs([*model.graph.outputs, z])
+    parsed = parse(emit(model).to_bytes())
+    sizes = {t.name: len(parsed.buffers[t.buffer].data) for t in parsed.subgraphs[0].tensors if t.buffer}
+    assert sizes == {b"w": 4, b"wide": 8}
+
+
+def test_weights_in_blocks_name_a_tensor_of_float16_scales() -> None:
+    """`[rows, blocks]`; no scale of the tensor's own; the highest version, which older runtimes refuse."""
+    scales = (0.5, 0.25, 1.0, 2.0)
+    form = Quantization(scales, (0,) * 4, block_size=32)
+    parsed = parse(emit(int4_model(form, np.ones((2, 64), np.int8))).to_bytes())
+    tensors = parsed.subgraphs[0].tensors
+    quantization = next(tensor for tensor in tensors if tensor.name == b"w").quantization
+    details = quantization.details
+    assert quantization.scale is None
+    assert (details.blockSize, details.zeroPoints) == (32, -1)
+    found = tensors[details.scales]
+    assert (found.name, found.type, found.shape.tolist()) == (b"w/scales", schema.TensorType.FLOAT16, [2, 2])
+    data = np.asarray(parsed.buffers[found.buffer].data, np.uint8).view(np.float16)
+    assert data.tolist() == list(scales)
+    assert parsed.operatorCodes[0].version == 14

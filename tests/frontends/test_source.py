@@ -56,7 +56,9 @@ def test_a_model_is_loaded_imported_and_run_by_its_own_runtime(name: str, tmp_pa
     model = import_source(source, {}, Diagnostics())
     samples = random_samples([InputSpec(p.name, p.shape, p.dtype.numpy) for p in model.inputs], 3)
     quantized = is_quantized(model)
-    oracle = source_runner(source, model.inputs, quantized=quantized)
+    oracle = source_runner(
+        source, model.inputs, kernels=KernelSet.REFERENCE if quantized else KernelSet.BUILTIN
+    )
     runner = Runner(emit(model).to_bytes(), kernels=KernelSet.REFERENCE)
     (output,) = verify(model, runner, oracle, samples, NO_TOLERANCE, "").outputs
     assert output.sqnr_db == float("inf") if quantized else output.sqnr_db > 100

@@ -50,7 +50,7 @@ class Net:
         return self.graph.constant(np.asarray(values, np.int32))
 
     def ops(
-        self, kind: str, operands: Sequence[Value], attributes: Attributes = NO_ATTRIBUTES
+        self, kind: str, operands: Sequence[Value | None], attributes: Attributes = NO_ATTRIBUTES
     ) -> tuple[Value, ...]:
         node = self.build.node(kind, operands, attributes)
         for result in node.results:

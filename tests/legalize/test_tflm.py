@@ -29,9 +29,11 @@ _FROM_BUILTIN = {"elu", "ceil", "round", "depth_to_space", "sum"}
 def net_of(spec: OpSpec, case: Case, *, int8: bool) -> Net:
     """Build the registry's case with its float data as graph inputs, quantized where `int8`."""
     net = Net(int8)
-    operands: list[Value] = []
+    operands: list[Value | None] = []
     for index, given in enumerate(case.operands):
-        if isinstance(given, np.ndarray):
+        if given is None:
+            operands.append(None)
+        elif isinstance(given, np.ndarray):
             operands.append(_constant(net, spec, index, given, int8))
         else:
             operands.append(net.input(*given, name=f"x{index}"))  # type: ignore[misc]

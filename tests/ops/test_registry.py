@@ -21,13 +21,16 @@ CASES = [
 ]
 
 
-def case_arrays(case: Case) -> tuple[list[Array], list[int]]:
+def case_arrays(case: Case) -> tuple[list[Array | None], list[int]]:
     """Return the operands as arrays (shapes drawn from a seeded generator) and which are run-time inputs."""
     generator = np.random.default_rng(0)
-    arrays = [
-        generator.standard_normal(item).astype(np.float32) if isinstance(item, tuple) else np.asarray(item)
-        for item in case.operands
-    ]
+
+    def array(item: object) -> Array | None:
+        if isinstance(item, tuple):
+            return generator.standard_normal(item).astype(np.float32)
+        return None if item is None else np.asarray(item)
+
+    arrays = [array(item) for item in case.operands]
     drawn = [index for index, item in enumerate(case.operands) if isinstance(item, tuple)]
     return arrays, drawn or [0]
 
@@ -36,13 +39,16 @@ def build(spec: OpSpec, case: Case) -> tuple[Model, Node, list[Array]]:
     graph = Graph()
     builder = Builder(graph)
     arrays, runtime = case_arrays(case)
-    operands: list[Value] = []
+    operands: list[Value | None] = []
     for index, array in enumerate(arrays):
+        if array is None:
+            operands.append(None)
+            continue
         type = TensorType(array.shape, DType.of(array))
         operands.append(graph.add_input(f"x{index}", type) if index in runtime else builder.constant(array))
     node = builder.node(spec.name, operands, case.attributes)
     graph.set_outputs(node.results)
-    return Model(graph), node, [arrays[index] for index in runtime]
+    return Model(graph), node, [array for index in runtime if (array := arrays[index]) is not None]
 
 
 @pytest.mark.parametrize(("spec", "case"), CASES)
@@ -73,7 +79,8 @@ def test_numpy_fold_equals_the_kernel(spec: OpSpec, case: Case) -> None:
     graph = Graph()
     builder = Builder(graph)
     arrays, _ = case_arrays(case)
-    node = builder.node(spec.name, [builder.constant(array) for array in arrays], case.attributes)
+    operands = [None if array is None else builder.constant(array) for array in arrays]
+    node = builder.node(spec.name, operands, case.attributes)
     assert spec.fold is not None
     folded = spec.fold(node)
     assert folded is not None
@@ -96,10 +103,13 @@ def test_permuted_node_computes_permuted_results(spec: OpSpec, case: Case) -> No
         graph = Graph()
         builder = Builder(graph)
         arrays, runtime = case_arrays(case)
-        operands: list[Value] = []
+        operands: list[Value | None] = []
         permuted_feeds: list[Array] = []
         for index, array in enumerate(arrays):
             array = rewired.constants.get(index, array)
+            if array is None:
+                operands.append(None)
+                continue
             wanted = rewired.delivered.get(index)
             if wanted is not None:
                 array = array.reshape((1,) * (len(wanted) - array.ndim) + array.shape).transpose(wanted)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from edgec.ir import DType, Quantization
 from edgec.quantize.parameters import (
     MIN_SCALE,
+    Form,
     as_uint8,
     from_range,
     quantize_array,
@@ -110,3 +111,23 @@ def test_rounding_is_half_to_even_and_saturates() -> None:
 def test_one_scale_is_never_called_per_axis() -> None:
     """A tensor with one output channel has per-tensor parameters: axis 0."""
     assert weight_quantization(np.array([0.5]), 3) == Quantization((0.5,), (0,), 0)
+
+
+def test_int16_is_symmetric_whatever_the_range() -> None:
+    """Kernels assume a zero point of 0, so a one-sided range leaves half of the integers unused."""
+    assert from_range(0.0, 3.2767, DType.INT16) == Quantization.per_tensor(1e-4)
+    assert from_range(-3.2767, 1.0, DType.INT16) == Quantization.per_tensor(1e-4)
+    assert from_range(0.0, 0.0, DType.INT16) == Quantization.per_tensor(1 / 32767)
+    low, high = represented(Quantization.per_tensor(0.5), DType.INT16)
+    assert (low, high) == (-16384.0, 16383.5)
+
+
+def test_a_form_encodes_in_its_own_type() -> None:
+    """Rounded half to even, saturated to what the type holds."""
+    data = np.array([0.25, 0.75, 1e9, -1e9], np.float32)
+    stored = Form(DType.INT16, Quantization.per_tensor(0.5)).encode(data)
+    assert stored.dtype == np.int16
+    assert stored.tolist() == [0, 2, 32767, -32768]
+    stored = Form(DType.UINT8, Quantization.per_tensor(0.5, 128)).encode(data)
+    assert stored.dtype == np.uint8
+    assert stored.tolist() == [128, 130, 255, 0]

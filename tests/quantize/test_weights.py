@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgec.ir import Quantization
+from edgec.ir import DType, Quantization
 from edgec.quantize.parameters import MIN_WEIGHT_SCALE, symmetric_scales
 from edgec.quantize.weights import (
     MAX_BIAS,
@@ -13,6 +13,7 @@ from edgec.quantize.weights import (
     ZERO_CHANNEL_MULTIPLIER,
     guarded_scales,
     quantize_bias,
+    weight_scales,
 )
 
 
@@ -65,3 +66,25 @@ def test_no_scale_is_near_the_denormal_numbers() -> None:
     """Even where input and output scales make the other limits tiny."""
     (scale,) = guarded_scales(np.zeros(1), None, 1e30, 1e-9)
     assert scale == MIN_WEIGHT_SCALE
+
+
+def test_bias_beside_int16_activations_has_64_bits() -> None:
+    """Units are 256 times finer: 5 / (1e-4 * 1e-6) = 5e10 fits, where int8 would have to widen the scale."""
+    natural = np.array([1e-6])
+    bias = np.array([5.0], np.float32)
+    scales = guarded_scales(natural, bias, 1e-4, 1e-4, DType.INT16)
+    np.testing.assert_array_equal(scales, natural)
+    assert guarded_scales(natural, bias, 1e-4, 1e-4)[0] > 10 * natural[0]
+    weights = Quantization((float(np.float32(scales[0])),), (0,))
+    q, form = quantize_bias(bias, 1e-4, weights, DType.INT16)
+    assert q.dtype == np.int64
+    assert q[0] * form.scale[0] == pytest.approx(5.0)
+
+
+def test_scales_of_int4_are_finer_than_the_largest_weight_asks_for() -> None:
+    """int8 covers it exactly; int4 cuts it off, per slice or for all."""
+    data = np.random.default_rng(0).normal(size=(4, 300)).astype(np.float32)
+    largest = np.abs(data).max(axis=1)
+    np.testing.assert_allclose(weight_scales(data, 0, DType.INT8), largest / 127)
+    assert (weight_scales(data, 0, DType.INT4) < 0.95 * largest / 7).all()
+    assert weight_scales(data, None, DType.INT4).shape == (1,)

@@ -30,7 +30,7 @@ def import_keras(
     program = open_program(source, signature)
     shapes = pin_inputs(program.inputs, input_shapes)
     file = load_tflite(program.convert(shapes))
-    model = import_tflite(file, {}, diagnostics)
+    model = import_tflite(file, {}, diagnostics, stateless=True)
     _restore_order(model, file, program)
     return model
 

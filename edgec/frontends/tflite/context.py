@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from edgec.diagnostics import Diagnostic
 from edgec.frontends.tflite.tensors import Tensor
-from edgec.ir import NO_ATTRIBUTES, Array, Attributes, Graph, Value
+from edgec.ir import NO_ATTRIBUTES, Array, Attributes, Graph, TensorType, Value
 from edgec.ops import Builder
 
 Table = Any  # objects of the generated schema module, which has no type annotations
@@ -44,18 +44,21 @@ class SpaceToBatch:
 class Context:
     """One operator: builtin name, options, operands (None where absent), results as the file types them.
 
-    `states` are the positions of operands that live from run to run (the file's variable tensors); their
-    value is None here. `blocks` remembers what space_to_batch_nd made, for the batch_to_space_nd after it.
+    `states` are the positions and types of operands that live from run to run (the file's variable tensors);
+    their value is None here. `stateless` says that the source model means them to start from zeros in every
+    run. `blocks` remembers what space_to_batch_nd made, for the batch_to_space_nd after it.
     """
 
     builtin: str
     options: Table
     inputs: list[Value | None]
-    states: frozenset[int]
+    states: Mapping[int, TensorType]
+    intermediates: tuple[TensorType, ...]
     results: list[Tensor]
     build: Builder
     inner_graph: InnerGraph
     blocks: dict[Value, SpaceToBatch]
+    stateless: bool = False
 
     def input(self, index: int) -> Value:
         """Return a required operand."""

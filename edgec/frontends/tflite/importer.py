@@ -19,13 +19,13 @@ from edgec.frontends.tflite.context import Context, LoweringError, SpaceToBatch
 from edgec.frontends.tflite.load import TfliteFile
 from edgec.frontends.tflite.operators import (
     NO_STATE,
-    builtin_name,
+    operator_name,
     reads_plain_constants,
     take,
     unknown_builtin,
 )
 from edgec.frontends.tflite.options import OptionError
-from edgec.frontends.tflite.registry import kinds, lowerings
+from edgec.frontends.tflite.registry import CUSTOM, kinds, lowerings
 from edgec.frontends.tflite.shapes import pin_shape
 from edgec.frontends.tflite.signature import Entry, choose_entry
 from edgec.frontends.tflite.structure import numbers, text
@@ -33,20 +33,27 @@ from edgec.frontends.tflite.tensors import Tensor, TensorError, read_tensor
 from edgec.ir import DType, Graph, Model, Node, Port, TensorType, Value
 from edgec.kernels import KernelError, evaluate
 from edgec.ops import Builder, InferenceError
+from edgec.ops.recurrent import StatefulAttributes
 
 Table = Any  # objects of the generated schema module, which has no type annotations
 InputShapes = Mapping[str, Sequence[int]]
 
 
 def import_tflite(
-    file: TfliteFile, input_shapes: InputShapes, diagnostics: Diagnostics, *, signature: str | None = None
+    file: TfliteFile,
+    input_shapes: InputShapes,
+    diagnostics: Diagnostics,
+    *,
+    signature: str | None = None,
+    stateless: bool = False,
 ) -> Model:
     """Return the IR of a TFLite file; CompileError with one diagnostic for each operator it cannot express.
 
-    Ports of quantized tensors speak in real numbers (float32), as the ports of every model do.
+    Ports of quantized tensors speak in real numbers (float32), as the ports of every model do. `stateless`:
+    the file was made from a model whose recurrent layers start from zeros in every run.
     """
     entry = choose_entry(file, signature)
-    importer = _Importer(file, diagnostics)
+    importer = _Importer(file, diagnostics, stateless)
     return importer.model_of(entry, input_shapes)
 
 
@@ -54,6 +61,7 @@ def import_tflite(
 class _Importer:
     file: TfliteFile
     diagnostics: Diagnostics
+    stateless: bool = False
     model: Model = field(default_factory=lambda: Model(Graph()))
     entered: list[int] = field(default_factory=list[int])
 
@@ -133,15 +141,15 @@ class _Importer:
     def _run(self, scope: _Scope) -> None:
         for number, operator in enumerate(scope.table.operators or []):
             code = self.file.table.operatorCodes[operator.opcodeIndex]
-            builtin = builtin_name(code)
+            builtin = operator_name(code)
             results = numbers(operator.outputs)
             label = f" '{_tensor_name(scope, results[0])}'" if results else ""
-            where = f"operator {number}{label} ({builtin})"
+            where = f"operator {number}{label} ({builtin.partition(' ')[0]})"
             if any(index in scope.failed for index in numbers(operator.inputs)):
                 scope.failed.update(results)
                 continue
             try:
-                self._lower(builtin, code, operator, scope)
+                self._lower(builtin, operator, scope)
             except LoweringError as refusal:
                 self._fail(scope, results, refusal.at(where))
             except OptionError as error:
@@ -154,32 +162,32 @@ class _Importer:
         self.diagnostics.add(diagnostic)
         scope.failed.update(results)
 
-    def _lower(self, builtin: str, code: Table, operator: Table, scope: _Scope) -> None:
+    def _lower(self, builtin: str, operator: Table, scope: _Scope) -> None:
         spec, lowering = kinds().get(builtin), lowerings().get(builtin)
         if spec is None and lowering is None:
-            raise unknown_builtin(builtin, code)
+            raise unknown_builtin(builtin)
         context = self._context(builtin, operator, scope)
-        if context.states and lowering is None:
+        if context.states and lowering is None and (spec is None or not spec.emit.states):
             raise LoweringError("keeps a state between runs", *NO_STATE)
         last = scope.graph.last
         values = lowering(context) if lowering is not None else None
         if values is None and spec is None:
-            raise unknown_builtin(builtin, code)
+            raise unknown_builtin(builtin)
         if values is None and spec is not None:
             values = take(context, operator, spec)
         values = values or []
         if context.states:
-            self._note_state(context)
+            self._note_state(context, scope)
         self._bind(context, operator, values, scope, scope.graph.nodes_after(last))
 
     def _context(self, builtin: str, operator: Table, scope: _Scope) -> Context:
         inputs: list[Value | None] = []
-        states: set[int] = set()
+        states: dict[int, TensorType] = {}
         for position, index in enumerate(numbers(operator.inputs)):
             value, is_state = _operand(scope, index)
             inputs.append(value)
             if is_state:
-                states.add(position)
+                states[position] = scope.tensors[index].type
         results: list[Tensor] = []
         for index in numbers(operator.outputs):
             if index not in scope.tensors:
@@ -189,28 +197,30 @@ class _Importer:
             results.append(scope.tensors[index])
         source = results[0].name if results else builtin
         options = operator.builtinOptions if operator.builtinOptions is not None else operator.builtinOptions2
+        options = operator.customOptions if builtin.startswith(CUSTOM) else options
         return Context(
             builtin,
             options,
             inputs,
-            frozenset(states),
+            states,
+            tuple(scope.tensors[index].type for index in numbers(operator.intermediates)),
             results,
             Builder(scope.graph, source=source),
             self.inner_graph,
             scope.blocks,
+            self.stateless,
         )
 
-    def _note_state(self, context: Context) -> None:
-        self.diagnostics.add(
-            Diagnostic(
-                "W0102",
-                f"operator '{context.results[0].name}' ({context.builtin})",
-                "starts from zeros in every run",
-                "The file keeps its state in variable tensors; the compiled graph has no memory.",
-                "Models that carry a state need it as an input and an output.",
-                Severity.NOTE,
-            )
-        )
+    def _note_state(self, context: Context, scope: _Scope) -> None:
+        where = f"operator '{context.results[0].name}' ({context.builtin})"
+        if scope.graph.last is not None and isinstance(scope.graph.last.attributes, StatefulAttributes):
+            what = "keeps its state from run to run, as in the source"
+            why = "The state is zero in a fresh interpreter."
+            step = "Call reset_all_variables() where a new sequence begins."
+        else:
+            what, why = "starts from zeros in every run", "The layer of the source model has no memory."
+            step = "Models that carry a state need it as an input and an output."
+        self.diagnostics.add(Diagnostic("W0102", where, what, why, step, Severity.NOTE))
 
     def _bind(
         self, context: Context, operator: Table, values: list[Value], scope: _Scope, made: list[Node]

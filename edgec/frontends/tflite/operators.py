@@ -10,12 +10,15 @@ import numpy as np
 from edgec.frontends.tflite.bias import zero_bias
 from edgec.frontends.tflite.context import Context, LoweringError
 from edgec.frontends.tflite.options import read_attributes
-from edgec.frontends.tflite.registry import STATEFUL
+from edgec.frontends.tflite.registry import CUSTOM
 from edgec.frontends.tflite.structure import text
 from edgec.frontends.tflite.tensors import enum_name
-from edgec.ir import DType, Value
+from edgec.ir import Attributes, DType, Value
 from edgec.ops import OpSpec
 from edgec.ops.elementwise import CastAttributes
+from edgec.ops.normalization import SoftmaxAttributes
+from edgec.ops.recurrent import StatefulAttributes
+from edgec.ops.variables import ReadVariableAttributes
 
 Table = Any  # objects of the generated schema module, which has no type annotations
 
@@ -33,18 +36,21 @@ def builtin_name(code: Table) -> str:
     return enum_name("BuiltinOperator", number) or f"builtin {number}"
 
 
-def unknown_builtin(builtin: str, code: Table) -> LoweringError:
+def operator_name(code: Table) -> str:
+    """Return the builtin of an operator code, or `CUSTOM` and the name of a custom operator."""
+    builtin = builtin_name(code)
+    return builtin if builtin != "CUSTOM" else f"{CUSTOM}{text(code.customCode) or 'without a name'}"
+
+
+def unknown_builtin(builtin: str) -> LoweringError:
     """Return why an operator that neither the registry nor a lowering knows is refused."""
-    if builtin == "CUSTOM":
-        name = text(code.customCode) or "without a name"
+    if builtin.startswith(CUSTOM):
         return LoweringError(
-            f"is a custom operator: {name}",
+            f"is a custom operator: {builtin.removeprefix(CUSTOM)}",
             "Its meaning is not in the file, and no runtime has it built in.",
             "Convert the model without custom operators (not for an accelerator, no select-TF ops).",
             "E0201",
         )
-    if builtin in STATEFUL:
-        return LoweringError(f"is not taken: it {STATEFUL[builtin]}", *NO_STATE, "E0201")
     return LoweringError(
         "has no op kind in this compiler",
         "",
@@ -62,11 +68,42 @@ def take(context: Context, operator: Table, spec: OpSpec) -> list[Value]:
     if context.builtin == "CAST":  # old files leave the option table out
         attributes = CastAttributes(context.input(0).dtype, context.results[0].type.dtype)
     else:
-        attributes = read_attributes(operator, spec, context.results[0].type.dtype)
+        made = context.results[0].type.dtype if context.results else DType.FLOAT32
+        attributes = read_attributes(operator, spec, made)
+    if isinstance(attributes, StatefulAttributes):
+        attributes = _with_states(context, spec, attributes)
+    attributes = _with_results(context, attributes)
     node = context.build.node(spec.name, operands, attributes)
     if spec.name in _BRIDGES:
         node.result.type = replace(node.result.type, dtype=context.results[0].type.dtype)
     return list(node.results)
+
+
+def _with_results(context: Context, attributes: Attributes) -> Attributes:
+    """Return the attributes with what the file says of the results where operands do not tell."""
+    if isinstance(attributes, ReadVariableAttributes):
+        return ReadVariableAttributes(context.results[0].type)
+    if isinstance(attributes, SoftmaxAttributes):
+        dtypes = (context.input(0).dtype, context.results[0].type.dtype)
+        return replace(attributes, wide_result=dtypes == (DType.INT8, DType.INT16))
+    return attributes
+
+
+def _with_states(context: Context, spec: OpSpec, attributes: StatefulAttributes) -> Attributes:
+    """Return the attributes with the types of the operator's memory, for the batch that was pinned."""
+    if set(context.states) != set(spec.emit.states):
+        raise LoweringError("has states that are not its own variables", "", "Convert the model again.")
+    x = context.input(0)
+    batch = x.shape[1 if getattr(attributes, "time_major", False) else 0]
+    states = [context.states[position] for position in spec.emit.states]
+    pinned = tuple(type.with_shape((batch, *type.shape[1:])) for type in states)
+    if x.dtype is DType.INT8 and all(type.dtype is DType.INT8 for type in pinned):
+        raise LoweringError(
+            "keeps an int8 state",
+            "TFLite Micro runs this form; LiteRT takes the state for int16 and crashes.",
+            "`edgec doctor MODEL --fix` writes a form that both run.",
+        )
+    return replace(attributes, states=pinned, intermediates=context.intermediates)
 
 
 def _operands(context: Context, spec: OpSpec) -> list[Value | None]:
@@ -87,7 +124,8 @@ def _operands(context: Context, spec: OpSpec) -> list[Value | None]:
 def reads_plain_constants(context: Context) -> bool:
     """Whether an operator can be computed now: constants go in, and nothing of it is quantized."""
     return (
-        all(v is None or (v.is_constant and v.type.quantization is None) for v in context.inputs)
+        bool(context.inputs)
+        and all(v is None or (v.is_constant and v.type.quantization is None) for v in context.inputs)
         and not any(tensor.type.quantization for tensor in context.results)
         and not context.states
     )

@@ -7,8 +7,8 @@ from enum import StrEnum
 from functools import cache
 from typing import Any, get_type_hints
 
-from edgec.emit.options import schema
-from edgec.frontends.tflite.structure import numbers
+from edgec.emit.options import schema, schema_name
+from edgec.frontends.tflite.structure import numbers, text
 from edgec.frontends.tflite.tensors import enum_name
 from edgec.ir import Attributes, DType
 from edgec.ops.spec import OpSpec
@@ -65,8 +65,10 @@ def _value(table: Table, name: str, hint: Any) -> object:
         if dtype is None:
             raise OptionError(f"sets {name} to element type {raw}, which this compiler does not take")
         return dtype
+    if hint is str:
+        return text(raw)
     if issubclass(hint, StrEnum):
-        member = enum_name(hint.__name__, raw)
+        member = enum_name(schema_name(hint), raw)
         if member is None or member not in hint.__members__:
             raise OptionError(f"sets {name} to {member or raw}; kernels take {', '.join(hint.__members__)}")
         return hint[member]

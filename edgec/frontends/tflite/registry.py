@@ -18,16 +18,10 @@ from edgec.ops import OpSpec, all_ops
 Lowering = Callable[[Context], list[Value] | None]
 """Returns the results, or None where the operator is to be taken as it is after all."""
 
-_LOWERINGS: dict[str, Lowering] = {}
+CUSTOM = "CUSTOM "
+"""Starts the name of a custom operator; its custom code follows."""
 
-STATEFUL = {
-    "CALL_ONCE": "runs a graph once, to set variables",
-    "VAR_HANDLE": "names a variable",
-    "READ_VARIABLE": "reads a variable",
-    "ASSIGN_VARIABLE": "writes a variable",
-    "SVDF": "keeps a window of earlier inputs",
-}
-"""Builtins whose meaning is memory between runs; the text completes "it ..."."""
+_LOWERINGS: dict[str, Lowering] = {}
 
 
 def lowers(*builtins: str) -> Callable[[Lowering], Lowering]:

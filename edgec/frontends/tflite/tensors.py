@@ -13,6 +13,7 @@ from edgec.emit.options import schema
 from edgec.frontends.tflite.load import TfliteFile
 from edgec.frontends.tflite.structure import numbers, text
 from edgec.ir import Array, DType, Quantization, TensorType
+from edgec.ir.packing import unpack_int4
 
 Table = Any  # objects of the generated schema module, which has no type annotations
 
@@ -75,10 +76,10 @@ def _dtype(number: int) -> DType:
 
 def _quantization(table: Table, shape: tuple[int, ...], dtype: DType) -> Quantization | None:
     """Return the parameters; ranges without a scale (`min`, `max` alone) are notes, not quantization."""
+    if table is not None and table.details is not None:
+        raise TensorError("is quantized in blocks, which this compiler does not take")
     if table is None or table.scale is None or isinstance(table.scale, int) or not len(table.scale):
         return None
-    if table.details is not None:
-        raise TensorError("is quantized in blocks, which this compiler does not take")
     if dtype.is_float or dtype is DType.BOOL:
         return None
     scale = tuple(float(item) for item in table.scale)
@@ -99,6 +100,11 @@ def _data(file: TfliteFile, table: Table, type: TensorType) -> Array | None:
     raw = _bytes(file, table.buffer)
     if raw is None:
         return None
+    if type.dtype is DType.INT4:
+        try:
+            return unpack_int4(raw, type.shape)
+        except ValueError as error:
+            raise TensorError(f"is {type} but has {error}") from None
     expected = prod(type.shape) * type.dtype.numpy.itemsize
     if raw.size != expected:
         raise TensorError(f"is {type} ({expected} bytes) but has {raw.size} bytes of data")

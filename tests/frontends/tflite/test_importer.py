@@ -200,20 +200,14 @@ def test_a_setting_that_no_attribute_holds_is_not_lost() -> None:
     assert "sets fusedActivationFunction to 1, which this compiler does not take" in second
 
 
-def test_state_between_runs_is_refused_with_the_way_out() -> None:
-    """Variable tensors and resource variables are memory, which a compiled graph has not."""
+def test_state_of_an_operator_without_memory_is_refused_with_the_way_out() -> None:
+    """A variable tensor that no operator calls its own could be written by anybody."""
     file = FileBuilder()
     x, state, y = file.tensor((1, 8)), file.tensor((1, 8), isVariable=True), file.tensor((1, 8))
     file.operator("ADD", [x, state], [y], table("AddOptions"))
     (message,) = refusals(file.to_bytes([x], [y]))
     assert "E0202 operator 0 't2' (ADD): keeps a state between runs." in message
     assert "extra input and output" in message
-
-    file = FileBuilder()
-    handle = file.tensor((), "resource")
-    file.operator("VAR_HANDLE", [], [handle], table("VarHandleOptions"))
-    (message,) = refusals(file.to_bytes([], [handle]))
-    assert "(VAR_HANDLE): is not taken: it names a variable." in message
 
 
 def test_types_and_data_that_do_not_fit_are_named() -> None:

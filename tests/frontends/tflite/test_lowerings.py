@@ -192,11 +192,12 @@ def lstm_file(steps: int = 5, **weights: object) -> bytes:
     return file.to_bytes([x], [y])
 
 
-def test_float_lstm_unrolls_and_starts_from_zeros() -> None:
+def test_the_lstm_of_a_stateless_layer_unrolls_and_starts_from_zeros() -> None:
     """Equal to LiteRT's kernel on a fresh interpreter, clip included; the second run is like the first."""
     raw, x = lstm_file(), ramp(1, 5, 3)
     diagnostics = Diagnostics()
-    model = import_tflite(load_tflite(raw), {}, diagnostics)
+    model = import_tflite(load_tflite(raw), {}, diagnostics, stateless=True)
+    assert "unidirectional_sequence_lstm" not in kinds(model)
     assert any("starts from zeros in every run" in str(item) for item in diagnostics)
     expected = Runner(raw, kernels=KernelSet.BUILTIN).run([x])[0]
     runner = Runner(emit(model).to_bytes(), kernels=KernelSet.BUILTIN)

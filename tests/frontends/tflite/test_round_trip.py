@@ -27,7 +27,7 @@ def build(spec: OpSpec, case: Case) -> tuple[Model, list[Array]]:
     generator = np.random.default_rng(0)
     graph = Graph()
     builder = Builder(graph)
-    operands: list[Value] = []
+    operands: list[Value | None] = []
     feeds: list[Array] = []
     drawn = any(isinstance(item, tuple) for item in case.operands)
     for index, item in enumerate(case.operands):
@@ -35,6 +35,8 @@ def build(spec: OpSpec, case: Case) -> tuple[Model, list[Array]]:
         if isinstance(item, tuple) or (not drawn and index == 0):
             feeds.append(np.asarray(array))
             operands.append(graph.add_input(f"x{index}", TensorType(feeds[-1].shape, DType.of(feeds[-1]))))
+        elif item is None:
+            operands.append(None)
         else:
             operands.append(builder.constant(np.asarray(array)))
     graph.set_outputs(builder.node(spec.name, operands, case.attributes).results)

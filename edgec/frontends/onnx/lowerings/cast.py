@@ -7,6 +7,7 @@ from edgec.frontends.onnx.registry import lowers
 from edgec.ir import DType, Value
 
 _FLOATS = {"float16", "bfloat16", "float32", "float64"}
+_NEVER_COMPUTED = {DType.INT4, DType.RESOURCE}  # weights are stored in the one, variables named by the other
 
 
 def element_type(number: int) -> DType:
@@ -19,7 +20,7 @@ def element_type(number: int) -> DType:
         name = f"number {number}"
     if name in _FLOATS:
         return DType.FLOAT32
-    if name in set(DType):
+    if name in set(DType) - _NEVER_COMPUTED:
         return DType(name)
     raise LoweringError(
         f"produces elements of type {name}",

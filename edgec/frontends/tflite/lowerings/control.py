@@ -1,11 +1,11 @@
-"""If and while: the graphs they run are imported for the operands at hand."""
+"""If, while and call_once: the graphs they run are imported for the operands at hand."""
 
 from __future__ import annotations
 
 from edgec.frontends.tflite.context import Context, LoweringError
 from edgec.frontends.tflite.registry import lowers
 from edgec.ir import TensorType, Value
-from edgec.ops.control import IfAttributes, WhileAttributes
+from edgec.ops.control import CallOnceAttributes, IfAttributes, WhileAttributes
 from edgec.ops.infer import common_type
 from edgec.ops.spec import InferenceError
 
@@ -24,6 +24,14 @@ def if_(ctx: Context) -> list[Value]:
     except InferenceError as error:
         raise LoweringError("has branches with different results", f"{error}.") from None
     return list(ctx.build.node("if", inputs, IfAttributes(then_index, else_index, results)).results)
+
+
+@lowers("CALL_ONCE")
+def call_once(ctx: Context) -> list[Value]:
+    """The graph that gives variables their first values."""
+    index, _ = ctx.inner_graph(ctx.option("initSubgraphIndex"), [])
+    ctx.build.node("call_once", [], CallOnceAttributes(index))
+    return []
 
 
 @lowers("WHILE")

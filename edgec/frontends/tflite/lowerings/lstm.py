@@ -1,10 +1,10 @@
-"""UNIDIRECTIONAL_SEQUENCE_LSTM in float: its steps, unrolled.
+"""UNIDIRECTIONAL_SEQUENCE_LSTM of a layer without memory, in float: its steps, unrolled.
 
     i, f, g, o = x Wᵀ + h Rᵀ + b        c = σ(f) c + σ(i) act(g)        h = σ(o) act(c)
 
 The input's share `x Wᵀ + b` is one product for all steps. The builtin keeps h and c in variable tensors from
-one run to the next; a file made from a stateless layer means them to be zero at the start of each run, and a
-graph without memory can only mean that.
+one run to the next, also where it was made from a layer that starts from zeros in every run: only unrolled it
+does what the layer does. A file that was a TFLite file to begin with means what it says and keeps its memory.
 """
 
 from __future__ import annotations
@@ -31,8 +31,10 @@ _ACTIVATIONS = {0: None, 1: "relu", 3: "relu6", 4: "tanh"}  # schema: Activation
 
 
 @lowers("UNIDIRECTIONAL_SEQUENCE_LSTM")
-def unidirectional_sequence_lstm(ctx: Context) -> list[Value]:
-    """Unroll; refuses what files for quantized or extended cells carry."""
+def unidirectional_sequence_lstm(ctx: Context) -> list[Value] | None:
+    """Unroll for a stateless source; refuses what files for quantized or extended cells carry."""
+    if not ctx.stateless:
+        return None
     x = ctx.input(0)
     _refuse(ctx, x)
     build = ctx.build

@@ -1,18 +1,9 @@
-"""Rewrites of the FLOAT graph that make it quantizable, or faster once it is int8. Run before calibration.
+"""Powers, negation and division by constants, as products.
 
-    without int8 kernel                           stays int8 because
-    square(x)          → mul(x, x)
-    pow(x, 1 | 2 | 3)  → x | mul(x, x) | mul(mul(x, x), x)
-    neg(x)             → mul(x, -1)               -1 is exact in int8: range [-1, 0]
-
-    int8 kernel outside XNNPACK                   inside
-    div(x, constant)   → mul(x, 1 / constant)
-    hard_swish(x)      → mul(x, mul(relu6(x + 3), 1/6))
-
-Why the longer form is the faster: six 1x1 convolutions with hard_swish at 56x56 run 3.5 ms with the node of
-their own and 0.4 ms with add and mul, which leave the graph in one partition.
-
-Float results change by rounding alone, within 1e-6 of the result.
+square(x)           → mul(x, x)
+pow(x, 1 | 2 | 3)   → x | mul(x, x) | mul(mul(x, x), x)
+neg(x)              → mul(x, -1)               -1 is exact in int8: range [-1, 0]
+div(x, constant)    → mul(x, 1 / constant)
 """
 
 from __future__ import annotations
@@ -23,10 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgec.ir import DType, Node, Value
-from edgec.ops import ActivationFunctionType, Builder
-from edgec.ops.elementwise import AddAttributes, DivAttributes, MulAttributes
+from edgec.ops import Builder
+from edgec.ops.elementwise import DivAttributes, MulAttributes
 from edgec.ops.infer import expect
-from edgec.rewrite import NoMatch, Rule, no_match
+from edgec.rewrite import NoMatch, no_match
 
 _MAX_POWER = 3
 
@@ -99,31 +90,3 @@ class ReplaceDivision:
             return no_match("the reciprocal overflows")
         fused = expect(node.attributes, DivAttributes).fused_activation_function
         return [build.op("mul", [x, build.constant(reciprocal)], MulAttributes(fused))]
-
-
-@dataclass(frozen=True)
-class DecomposeHardSwish:
-    """`hard_swish(x) → mul(x, mul(relu6(x + 3), 1/6))`."""
-
-    name: str = "decompose_hard_swish"
-    kinds: tuple[str, ...] = ("hard_swish",)
-
-    def apply(self, node: Node, build: Builder) -> Sequence[Value] | NoMatch:
-        """Use add with fused relu6, which the delegate has in int8."""
-        x = node.operand(0)
-        relu6 = AddAttributes(ActivationFunctionType.RELU6)
-        gate = build.op("add", [x, build.constant(3.0)], relu6)
-        gate = build.op("mul", [gate, build.constant(np.asarray(1 / 6, np.float32))])
-        return [build.op("mul", [x, gate])]
-
-
-NEEDED: tuple[Rule, ...] = (DecomposeSquare(), DecomposePow(), DecomposeNeg())
-"""Without these a node would have no int8 form at all."""
-
-DELEGATED: tuple[Rule, ...] = (ReplaceDivision(), DecomposeHardSwish())
-"""For targets that run XNNPACK: microcontroller kernels are as fast or faster with the original nodes."""
-
-
-def int8_rules(*, delegate: bool = True) -> tuple[Rule, ...]:
-    """Return the rules to apply before calibrating for int8; `delegate`: the target runs XNNPACK."""
-    return (*NEEDED, *(DELEGATED if delegate else ()))

@@ -1,0 +1,64 @@
+"""Explains an int8 model: its layers against float, the causes of its loss, and histograms of the worst."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+
+from edgec.causes.case import Case, Undo
+from edgec.causes.find import FINDERS, find_causes
+from edgec.causes.profile import MAX_SAMPLES, histograms, layer_checks
+from edgec.ir import Model
+from edgec.recipes.apply import Integers
+from edgec.recipes.evaluate import EvaluationData
+from edgec.recipes.recipe import REPAIRS
+from edgec.recipes.sensitivity import sensitivities
+from edgec.recipes.workbench import Progress
+from edgec.reports.explanation import Explanation, LayerCheck, NamedCause
+
+MAX_MEASURED_NODES = 200
+"""Sensitivities of more nodes take minutes."""
+
+
+def explain(made: Integers, progress: Progress = lambda what, done, total: None) -> Explanation:
+    """Return what the report says of where accuracy goes; judged on the model's evaluation data."""
+    bench, recipe = made.bench, made.recipe
+    floats = bench.float_model(recipe).model
+    data = made.evaluation.data
+
+    def requantize(undo: Undo) -> Model:
+        chosen = replace(
+            recipe,
+            float_nodes=tuple(dict.fromkeys((*recipe.float_nodes, *undo.float_nodes))),
+            repairs=tuple(name for name in REPAIRS if name in (*recipe.repairs, *undo.repairs)),
+        )
+        return bench.quantize(chosen) if undo.ranges is None else bench.quantize_with(chosen, undo.ranges)
+
+    case = Case(
+        floats, made.model, made.ranges, made.calibration, made.sample_name, made.evaluation, requantize
+    )
+    causes = find_causes(case, lambda done: progress("find causes", done, len(FINDERS)))
+    layers = _with_shares(layer_checks(floats, made.model, data.samples), made, progress)
+    shown = histograms(floats, made.model, data.samples, layers)
+    named = tuple(NamedCause(**asdict(cause)) for cause in causes)
+    return Explanation(_inputs(data), layers, named, shown)
+
+
+def _with_shares(
+    layers: tuple[LayerCheck, ...], made: Integers, progress: Progress
+) -> tuple[LayerCheck, ...]:
+    """Add each node's share of the output's noise, where there are not too many nodes to measure."""
+    nodes = list(dict.fromkeys(layer.node for layer in layers))
+    if len(nodes) > MAX_MEASURED_NODES:
+        return layers
+    found = sensitivities(
+        made.bench.islands(made.recipe),
+        nodes,
+        made.evaluation,
+        lambda done: progress("measure sensitivities", done, len(nodes)),
+    )
+    shares = {item.node: item.share for item in found}
+    return tuple(replace(layer, share=shares[layer.node]) for layer in layers)
+
+
+def _inputs(data: EvaluationData) -> str:
+    return data.described if len(data.samples) <= MAX_SAMPLES else f"{MAX_SAMPLES} of {data.described}"

@@ -1,0 +1,115 @@
+"""The quantized model beside the float model, tensor by tensor: where accuracy is lost along the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgec.ir import Array, Model, Node, Value
+from edgec.ops import spec_of
+from edgec.quantize.names import node_name
+from edgec.quantize.parameters import represented
+from edgec.recipes.evaluate import Sample, Samples
+from edgec.repair.watch import Watch
+from edgec.reports.explanation import LayerCheck, TensorHistogram
+from edgec.verify.measures import OutputStatistics
+
+MAX_SAMPLES = 8
+BINS = 64
+SHOWN = 12
+"""Histograms of so many tensors: the layers with the lowest SQNR."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """A tensor of the float model and the same tensor in the quantized one."""
+
+    node: Node
+    floats: Value
+    integers: Value
+
+
+def layer_checks(model: Model, quantized: Model, samples: Samples) -> tuple[LayerCheck, ...]:
+    """Return one check for each node whose result both models have, in order of execution.
+
+    Both models run on up to eight samples. A result of whole numbers is left out.
+    """
+    pairs = _pairs(model, quantized)
+    statistics = {pair.floats.name: OutputStatistics(pair.floats.name) for pair in pairs}
+    ours, theirs = Watch(quantized, [p.integers for p in pairs]), Watch(model, [p.floats for p in pairs])
+    by_integers = {pair.integers: pair.floats.name for pair in pairs}
+    for sample in _first(samples):
+        seen: dict[str, Array] = {}
+        ours.show(sample, lambda value, array, seen=seen: seen.update({by_integers[value]: array.copy()}))
+        theirs.show(
+            sample, lambda value, array, seen=seen: statistics[value.name].update(array, seen[value.name])
+        )
+    return tuple(
+        LayerCheck(node_name(pair.node), pair.node.kind, statistics[pair.floats.name].sqnr_db)
+        for pair in pairs
+    )
+
+
+def histograms(
+    model: Model, quantized: Model, samples: Samples, checks: Iterable[LayerCheck]
+) -> tuple[TensorHistogram, ...]:
+    """Return the histograms of the worst layers: their activations and, where they have some, weights."""
+    worst = {check.node for check in sorted(checks, key=lambda check: check.sqnr_db)[:SHOWN]}
+    pairs = [pair for pair in _pairs(model, quantized) if node_name(pair.node) in worst]
+    limits = {pair.floats: _limits(pair.integers) for pair in pairs}
+    counts = {value: np.zeros(BINS, np.int64) for value in limits}
+
+    def observe(value: Value, array: Array) -> None:
+        low, high = limits[value]
+        inside = np.clip(array.astype(np.float64), low, high)
+        counts[value] += np.histogram(inside, BINS, (low, high))[0]
+
+    watch = Watch(model, list(limits))
+    for sample in _first(samples):
+        watch.show(sample, observe)
+    found: list[TensorHistogram] = []
+    for pair in pairs:
+        low, high = limits[pair.floats]
+        bins = tuple(map(int, counts[pair.floats]))
+        found.append(TensorHistogram(pair.floats.name, "activations", low, high, low, high, bins))
+        found += _weights(pair.node)
+    return tuple(found)
+
+
+def _pairs(model: Model, quantized: Model) -> list[_Pair]:
+    made = {
+        result.name: result
+        for node in quantized.graph
+        for result in node.results
+        if result.type.quantization is not None and node.kind not in ("quantize", "dequantize")
+    }
+    return [
+        _Pair(node, node.results[0], made[node.results[0].name])
+        for node in model.graph
+        if node.results[0].dtype.is_float and node.results[0].name in made
+    ]
+
+
+def _limits(value: Value) -> tuple[float, float]:
+    quantization = value.type.quantization
+    assert quantization is not None
+    return represented(quantization, value.dtype)
+
+
+def _weights(node: Node) -> list[TensorHistogram]:
+    facts = spec_of(node).quant.weights
+    weights = None if facts is None else node.optional_operand(facts.operand)
+    if weights is None or weights.data is None:
+        return []
+    limit = float(np.abs(weights.data).max(initial=0.0)) or 1.0
+    bins = np.histogram(weights.data, BINS, (-limit, limit))[0]
+    return [TensorHistogram(weights.name, "weights", -limit, limit, -limit, limit, tuple(map(int, bins)))]
+
+
+def _first(samples: Iterable[Sample]) -> Iterable[Mapping[str, Array]]:
+    for index, sample in enumerate(samples):
+        if index == MAX_SAMPLES:
+            return
+        yield sample

@@ -1,0 +1,185 @@
+"""The integers of one layer: candidates are solved on one half of the samples and judged on the other.
+
+    nearest                 what the quantizer gives, bias as it is: the candidate to beat
+    bias only               the same integers, the mean output error taken back by the bias
+    compensating (λ, μ)     t = W - ((H + μ'I)⁻¹ C)ᵀ      takes back what the layers before got wrong
+                            integers for t by feedback and descent in the metric H + λ'I, and the bias
+
+λ' and μ' are λ and μ times the mean power of a column: large ones trust the samples less, and few samples ask
+for a larger μ first. Both halves judge, each what the other gave. The winner is solved again on all samples.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+import numpy as np
+
+from edgec.ir import DType
+from edgec.quantize.parameters import Floats
+from edgec.repair.rounding.integers import Metric
+from edgec.repair.rounding.moments import Covariance, Moments
+from edgec.repair.rounding.stored import Stored
+
+DAMPING = ((0.01, 0.01), (0.1, 0.1), (1.0, 1.0))
+"""The pairs (λ, μ) that every layer tries."""
+
+CLIPPINGS = {DType.INT8: (1.0,), DType.INT4: (1.0, 0.92, 0.84, 0.76, 0.68, 0.6)}
+"""Tried scales as parts of max |t| / limit. With 127 levels each way clipping gains nothing."""
+
+REFITS = {DType.INT8: 0, DType.INT4: 2}
+SWEEPS = 4
+
+
+class Method(StrEnum):
+    """What became of a layer."""
+
+    NEAREST = "nearest"
+    BIAS = "bias only"
+    COMPENSATED = "compensated"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidate:
+    """Integers for a layer and what to add to its bias, [g, m]."""
+
+    method: Method
+    stored: Stored
+    shift: Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Choice:
+    """The winner, and the mean squared output errors, summed over channels, that halves not seen showed."""
+
+    candidate: Candidate
+    nearest_error: float
+    error: float
+
+
+def choose(weights: Floats, nearest: Stored, halves: tuple[Moments, Moments]) -> Choice:
+    """Return the best candidate for weights [g, m, k] that a quantizer stores as `nearest`."""
+    first, second = (half.covariance() for half in halves)
+    layer = _Layer(weights, nearest)
+    recipes: list[_Recipe] = [None, (), *DAMPING]
+    errors = [
+        (
+            layer.error(layer.candidate(recipe, first), second)
+            + layer.error(layer.candidate(recipe, second), first)
+        )
+        / 2
+        for recipe in recipes
+    ]
+    best = int(np.argmin(errors))  # the first of equals: the plainer one
+    whole = halves[0].merged(halves[1]).covariance()
+    return Choice(layer.candidate(recipes[best], whole), errors[0], errors[best])
+
+
+_Recipe = tuple[float, float] | tuple[()] | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Layer:
+    weights: Floats
+    nearest: Stored
+
+    def candidate(self, recipe: _Recipe, seen: Covariance) -> Candidate:
+        if recipe is None:
+            return Candidate(Method.NEAREST, self.nearest, np.zeros(self.nearest.scales.shape))
+        method = Method.COMPENSATED if recipe else Method.BIAS
+        stored = compensating(self.weights, self.nearest, seen, *recipe) if recipe else self.nearest
+        return Candidate(method, stored, -seen.offset(stored.real - self.weights))
+
+    def error(self, candidate: Candidate, judge: Covariance) -> float:
+        change = candidate.stored.real - self.weights
+        return float((judge.error(change) + (judge.offset(change) + candidate.shift) ** 2).sum())
+
+
+def compensating(
+    weights: Floats, nearest: Stored, seen: Covariance, rounding: float, upstream: float
+) -> Stored:
+    """Return integers that compensate, with damping λ = `rounding` and μ = `upstream`."""
+    target = weights - np.linalg.solve(_damped(seen.h, upstream), seen.c).transpose(0, 2, 1)
+    alive = np.any(weights, axis=2)
+    search = _Search(Metric(_damped(seen.h, rounding), nearest.limit), nearest)
+    return search.run(np.where(alive[..., None], target, 0.0), np.abs(weights).max(axis=2))
+
+
+def _damped(h: Floats, damping: float) -> Floats:
+    """Return h with a part of its mean power on the diagonal; the identity where there is no power."""
+    power = np.trace(h, axis1=1, axis2=2) / h.shape[1]
+    ridge = np.where(power > 0, damping * power, 1.0)
+    return h + ridge[:, None, None] * np.eye(h.shape[1])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Trial:
+    """Integers [g, k, m] in the metric's order, scales and objective [g, m]."""
+
+    q: Floats
+    scales: Floats
+    objective: Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Search:
+    """Tries every clipping, keeps each channel's best, then lets scales and integers improve each other."""
+
+    metric: Metric
+    nearest: Stored
+
+    def run(self, target: Floats, largest: Floats) -> Stored:
+        """Return the best integers for a target [g, m, k]; `largest` is max |w| of each channel."""
+        ordered = self.metric.ordered(target)
+        natural = self._shared(np.abs(target).max(axis=2)) / self.nearest.limit
+        natural = np.where(natural > 0, natural, 1.0)
+        floor = self._floor(largest)
+        best: _Trial | None = None
+        for clipping in CLIPPINGS[self.nearest.dtype]:
+            scales = np.maximum(_as_float32(natural * clipping), floor)
+            best = self._better(best, self._trial(self.metric.feedback(ordered, scales), ordered, scales))
+        assert best is not None
+        for refit in range(REFITS[self.nearest.dtype] + 1):
+            scales = best.scales if refit == 0 else np.maximum(self._refitted(best, ordered), floor)
+            q = self.metric.descend(best.q, ordered, scales, SWEEPS)
+            best = self._better(best, self._trial(q, ordered, scales))
+        used = np.where(np.any(best.q, axis=1), best.scales, 0.0)  # as the quantizer marks a channel of zeros
+        return replace(self.nearest, q=self.metric.restored(best.q), scales=self._shared(used))
+
+    def _floor(self, largest: Floats) -> Floats:
+        """Return the scales that a kernel's limits prescribed, 0 where the weights alone did."""
+        natural = self._shared(largest) / self.nearest.limit
+        return np.where(self.nearest.scales > 1.0001 * natural, self.nearest.scales, 0.0)
+
+    def _shared(self, values: Floats) -> Floats:
+        return np.full_like(values, values.max()) if self.nearest.one_scale else values
+
+    def _refitted(self, best: _Trial, target: Floats) -> Floats:
+        power, product = self.metric.scale_fit(best.q, target)
+        if self.nearest.one_scale:
+            power, product = np.full_like(power, power.sum()), np.full_like(product, product.sum())
+        usable = (power > 0) & (product > 0)
+        return _as_float32(np.where(usable, product / np.where(usable, power, 1.0), best.scales))
+
+    def _trial(self, q: Floats, target: Floats, scales: Floats) -> _Trial:
+        return _Trial(q, scales, self._total(self.metric.objective(q, target, scales)))
+
+    def _total(self, objective: Floats) -> Floats:
+        return np.full_like(objective, objective.sum()) if self.nearest.one_scale else objective
+
+    def _better(self, old: _Trial | None, new: _Trial) -> _Trial:
+        """Take the better of two trials channel by channel."""
+        if old is None:
+            return new
+        wins = new.objective < old.objective
+        return _Trial(
+            np.where(wins[:, None], new.q, old.q),
+            np.where(wins, new.scales, old.scales),
+            np.where(wins, new.objective, old.objective),
+        )
+
+
+def _as_float32(scales: Floats) -> Floats:
+    """Return scales as the file will hold them."""
+    return scales.astype(np.float32).astype(np.float64)

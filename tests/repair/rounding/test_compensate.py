@@ -1,0 +1,207 @@
+"""Rounding of whole models: outputs come nearer to float, whatever the form of the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+import numpy as np
+import pytest
+
+from edgec.ir import DType, Model, Value
+from edgec.quantize import ChosenWeights, check_quantized, quantize_int8, quantize_weight_only
+from edgec.repair.rounding import Method, QuantizedPath, RoundingOutcome, compensate_rounding
+from edgec.repair.rounding.feeds import MAX_SAMPLES, take_feeds
+from edgec.repair.rounding.layers import weighted_layers
+from tests.quantize.small_graphs import RELU, Sketch, calibrated, output_sqnr, samples
+from tests.repair.nets import mixed
+
+
+def deep(uneven: bool = False) -> Model:
+    """Convolutions wide enough for int4 weights, a depthwise one between them, and a dense end.
+
+    `uneven` makes the weights of half of the first channels a twentieth, the next layer's 20 times as large.
+    """
+    s = Sketch(seed=2)
+    y = s.conv(s.input(1, 10, 10, 3), 16, fused=RELU, name="stem")
+    z = s.depthwise(y, name="spread")
+    if uneven:
+        scale_channels(y, np.float32(1 / 20), axis=0)
+        scale_channels(z, np.float32(20), axis=3)
+    y = s.conv(z, 64, kernel=1, name="widen")
+    y = s.conv(y, 16, kernel=3, stride=2, name="reduce")
+    flat = s.build.op("reshape", [y, s.build.constant(np.array([1, 400], np.int32))])
+    return s.model(s.dense(flat, 10))
+
+
+def scale_channels(result: Value, factor: np.float32, axis: int) -> None:
+    """Scale the weights of the first 8 channels, and a convolution's bias with them."""
+    assert result.producer is not None
+    weights = result.producer.operand(1).constant()
+    weights[(slice(None),) * axis + (slice(8),)] *= factor
+    if axis == 0:
+        result.producer.operand(2).constant()[:8] *= factor
+
+
+def path_of(form: str, model: Model) -> QuantizedPath:
+    """How a model of one form is made."""
+    if form == "weight_only_int4":
+        return lambda m, chosen: quantize_weight_only(m, DType.INT4, chosen_weights=chosen)
+    ranges = calibrated(model)
+    dtype = DType.INT4 if form == "int4" else DType.INT8
+    quantize = partial(quantize_int8, ranges=ranges, weights=dtype, per_axis=form != "one_scale")
+    return lambda m, chosen: quantize(m, chosen_weights=chosen)
+
+
+def gain(model: Model, path: QuantizedPath, outcome: RoundingOutcome) -> float:
+    """How many dB the first output's SQNR rises, on samples that calibration did not see."""
+    repaired = path(outcome.model, outcome.weights)
+    return output_sqnr(model, repaired)[0] - output_sqnr(model, path(model, {}))[0]
+
+
+@pytest.mark.parametrize(
+    ("form", "least"), [("int8", 0.0), ("one_scale", 1.0), ("int4", 3.0), ("weight_only_int4", 3.0)]
+)
+def test_outputs_come_nearer_to_float(form: str, least: float) -> None:
+    """Few levels gain much; beside 8-bit activations, whose noise stays, 8-bit weights gain little.
+
+    Random inputs without any structure are the hardest case: nothing but padding and relu correlates them.
+    """
+    model = deep(uneven=form == "one_scale")
+    path = path_of(form, model)
+    outcome = compensate_rounding(model, samples(model, 64), path, threads=1)
+    assert gain(model, path, outcome) > least
+    assert any(item.method is Method.COMPENSATED for item in outcome.gains)
+    assert all(item.after <= item.before for item in outcome.gains)
+    assert all(item.gain_db >= 0 for item in outcome.gains)
+
+
+def test_the_chosen_integers_are_those_of_the_quantized_model() -> None:
+    """Whatever was chosen stands in the file, and the file is within every kernel's limits."""
+    model = deep()
+    path = path_of("int8", model)
+    outcome = compensate_rounding(model, samples(model, 32), path, threads=1)
+    quantized = path(outcome.model, outcome.weights)
+    pairs = zip(weighted_layers(model.graph), weighted_layers(quantized.graph), strict=True)
+    seen = 0
+    for layer, made in pairs:
+        if layer.weights in outcome.weights:
+            seen += 1
+            np.testing.assert_array_equal(made.weights.constant(), outcome.weights[layer.weights].data)
+    assert seen == len(outcome.weights) > 0
+    assert check_quantized(quantized) == []
+
+
+def test_the_order_of_samples_changes_nothing() -> None:
+    """Samples are sorted by content, so that the very same sums and halves come about."""
+    model = deep()
+    path = path_of("int4", model)
+    given = samples(model, 12)
+    first = compensate_rounding(model, given, path, threads=1)
+    second = compensate_rounding(model, given[::-1], path, threads=1)
+    assert first.gains == second.gains
+    assert list(first.weights) == list(second.weights)
+    for value, chosen in first.weights.items():
+        np.testing.assert_array_equal(chosen.data, second.weights[value].data)
+        np.testing.assert_array_equal(chosen.scales, second.weights[value].scales)
+
+
+def test_the_model_given_stays_as_it_is() -> None:
+    """Its biases and their readers are untouched; the outcome's model differs in biases alone."""
+    model = mixed()
+    before = [[id(value) for value in node.operands] for node in model.graph]
+    outcome = compensate_rounding(model, samples(model, 16), path_of("int8", model), threads=1)
+    assert [[id(value) for value in node.operands] for node in model.graph] == before
+    pairs = zip(weighted_layers(model.graph), weighted_layers(outcome.model.graph), strict=True)
+    moved = 0
+    for old, new in pairs:
+        assert old.weights is new.weights
+        moved += not np.array_equal(old.bias(), new.bias())
+    assert moved > 0
+
+
+def test_layers_that_cannot_be_chosen_are_named() -> None:
+    """Weights that two nodes share keep nearest, and the outcome says so."""
+    s = Sketch()
+    x = s.input(1, 8)
+    weights = s.weights(8, 8, fan_in=8)
+    y = s.build.op("fully_connected", [x, weights, s.bias(8)], name="first")
+    y = s.build.op("fully_connected", [y, weights, s.bias(8)], name="second")
+    model = s.model(s.dense(y, 4, name="third"))
+    outcome = compensate_rounding(model, samples(model, 8), path_of("int8", model), threads=1)
+    assert outcome.skipped == {
+        "first": "other nodes read the same weights",
+        "second": "other nodes read the same weights",
+    }
+    assert [item.node for item in outcome.gains] == ["third"]
+
+
+def test_small_weights_that_stay_float_are_named() -> None:
+    """Weight-only forms leave small constants alone; there is nothing to choose."""
+    s = Sketch()
+    model = s.model(s.dense(s.input(1, 8), 4, name="small"))
+    outcome = compensate_rounding(model, samples(model, 8), path_of("weight_only_int4", model), threads=1)
+    assert outcome.skipped == {"small": "its weights stay float"}
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_without_two_samples_nothing_is_chosen(count: int) -> None:
+    """A choice needs somebody to judge it who did not make it."""
+    model = deep()
+    outcome = compensate_rounding(model, samples(model, count), path_of("int8", model), threads=1)
+    assert not outcome.weights and not outcome.gains
+    assert set(outcome.skipped.values()) == {"fewer than two samples"}
+
+
+def test_a_bias_is_made_where_there_is_none() -> None:
+    """A dense layer without bias gets one that takes back the mean error."""
+    s = Sketch()
+    x = s.input(1, 64)
+    relu = s.build.op("relu", [x])
+    model = s.model(s.build.op("fully_connected", [relu, s.weights(32, 64, fan_in=64)], name="plain"))
+    outcome = compensate_rounding(model, samples(model, 64), path_of("int4", model), threads=1)
+    (layer,) = weighted_layers(outcome.model.graph)
+    assert layer.node.optional_operand(2) is not None
+    assert gain(model, path_of("int4", model), outcome) > 1
+
+
+def test_progress_counts_layers() -> None:
+    """Every layer is told once, in order."""
+    model = mixed()
+    told: list[tuple[int, int]] = []
+    path = path_of("int8", model)
+    compensate_rounding(
+        model, samples(model, 4), path, threads=1, progress=lambda done, total: told.append((done, total))
+    )
+    count = len(weighted_layers(model.graph))
+    assert told == [(index + 1, count) for index in range(count)]
+
+
+def test_the_path_hears_of_every_choice_before_the_next_layer() -> None:
+    """Each layer is judged with all layers before it as they will be."""
+    model = deep()
+    inner = path_of("int4", model)
+    heard: list[Mapping[Value, ChosenWeights]] = []
+
+    def path(work: Model, chosen: Mapping[Value, ChosenWeights]) -> Model:
+        heard.append(chosen)
+        return inner(work, chosen)
+
+    outcome = compensate_rounding(model, samples(model, 16), path, threads=1)
+    known = [sum(told.get(value) is chosen for value, chosen in outcome.weights.items()) for told in heard]
+    assert known == sorted(known)
+    assert known[0] == 0 and known[-1] >= len(outcome.weights) - 1 > 0
+
+
+def test_of_many_samples_the_same_ones_are_kept() -> None:
+    """At most `MAX_SAMPLES`, and no more than the budget holds, chosen by content, not by place."""
+    s = Sketch()
+    model = s.model(s.dense(s.input(1, 8), 4))
+    given = samples(model, MAX_SAMPLES + 30)
+    kept = take_feeds(model.inputs, given, 2**20)
+    assert len(kept) == MAX_SAMPLES
+    again = take_feeds(model.inputs, given[::-1], 2**20)
+    assert all(np.array_equal(a[0], b[0]) for a, b in zip(kept, again, strict=True))
+    few = take_feeds(model.inputs, given, 5 * 8 * 4)
+    assert len(few) == 5
+    assert all(np.array_equal(a[0], b[0]) for a, b in zip(few, kept, strict=False))

@@ -1,0 +1,132 @@
+"""Recipes, budgets, schemes and heads through the public API, on the sample model and one small head."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from click.testing import CliRunner
+from onnx import TensorProto, helper, numpy_helper
+
+import edgec
+from edgec.cli import main
+from edgec.recipes.recipe import Recipe, read_recipe
+
+ROOT = Path(__file__).resolve().parents[1]
+SAMPLE = ROOT / "samples" / "digits_cnn.onnx"
+CALIBRATION = ROOT / "calibration_data" / "digits"
+HELD_OUT = np.load(ROOT / "samples" / "digits_test.npz")
+EVALUATION = {"image": HELD_OUT["image"], "labels": HELD_OUT["label"].astype(np.int64)}
+
+
+def test_recipe_gives_the_same_bytes(tmp_path: Path) -> None:
+    """A recipe written by one compile makes the same file in the next."""
+    chosen = Recipe(calibrator="mse", repairs=("equalize", "bias"))
+    first = edgec.compile(SAMPLE, precision="int8", calibration=CALIBRATION, recipe=chosen)
+    assert first.recipe == chosen
+    path = tmp_path / "r.toml"
+    path.write_text(first.recipe.to_toml())
+    again = edgec.compile(SAMPLE, precision="int8", calibration=CALIBRATION, recipe=path)
+    assert again.tflite == first.tflite
+
+
+def test_budget_within_reach_is_a_gate_that_passes() -> None:
+    """The sample model loses no more than a point on labelled digits, whatever the recipe."""
+    made = edgec.compile(
+        SAMPLE, precision="int8", calibration=CALIBRATION, max_drop=1.0, evaluation=EVALUATION
+    )
+    (gate,) = made.report.gates
+    assert gate.passed
+    assert gate.actual <= 1.0
+    assert "top1" in gate.name
+    assert made.report.quantization is not None
+    assert made.report.quantization.trials
+
+
+def test_budget_out_of_reach_exits_with_3_and_says_why(tmp_path: Path) -> None:
+    """No quantized model equals float: the best recipe is written all the same, and the exit code says so."""
+    out = tmp_path / "digits.tflite"
+    flags = ["--int8", "--calibration", str(CALIBRATION), "--calibration-samples", "16"]
+    budget = ["--max-drop", "0", "--metric", "error", "--no-cache", "-q"]
+    report = ["--report", str(tmp_path / "r.json")]
+    run = CliRunner().invoke(main, ["compile", str(SAMPLE), "-o", str(out), *flags, *budget, *report])
+    assert run.exit_code == 3, run.output
+    assert out.exists()
+    assert read_recipe(tmp_path / "digits.recipe.toml").precision == "int8"
+    explained = edgec.reports.model.Report.load(tmp_path / "r.json").explanation
+    assert explained is not None
+    assert explained.causes
+
+
+def test_int16x8_is_more_exact_than_int8() -> None:
+    """Sixteen-bit activations leave the rounding of weights as the only loss."""
+    kinds = ("int8", "int16x8")
+    made = [edgec.compile(SAMPLE, precision=kind, calibration=CALIBRATION) for kind in kinds]
+    sqnr = [item.report.worst_output.sqnr_db for item in made if item.report.worst_output]
+    assert sqnr[1] > sqnr[0]
+    assert made[1].report.inputs[0].dtype == "int16"
+    assert made[1].report.quantization is not None
+    assert made[1].report.quantization.float_ops == ()
+
+
+def test_weight_only_forms_shrink_the_file() -> None:
+    """int8 weights take a quarter of float's bytes, int4 an eighth of the larger tensors."""
+    sizes = {kind: edgec.compile(SAMPLE, weights=kind).report.size_bytes for kind in (None, "int8", "int4")}
+    assert sizes["int4"] < sizes["int8"] < sizes[None] / 2
+
+
+def _head() -> onnx.ModelProto:
+    """Boxes of 0..640 and scores of 0..1 in one output, as detectors export them."""
+    rng = np.random.default_rng(0)
+    weights = {
+        "wb": np.abs(rng.normal(size=(8, 4))).astype(np.float32) * 80,
+        "ws": rng.normal(size=(8, 3)).astype(np.float32),
+    }
+    nodes = [
+        helper.make_node("MatMul", ["x", "wb"], ["boxes"]),
+        helper.make_node("MatMul", ["x", "ws"], ["logits"]),
+        helper.make_node("Sigmoid", ["logits"], ["scores"]),
+        helper.make_node("Concat", ["boxes", "scores"], ["head"], axis=1),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "head",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 8])],
+        [helper.make_tensor_value_info("head", TensorProto.FLOAT, [1, 7])],
+        [numpy_helper.from_array(array, name) for name, array in weights.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+
+
+def test_unlike_parts_of_a_head_keep_their_scales() -> None:
+    """The output is joined in float, so scores survive beside boxes, and a message names both parts."""
+    x = np.random.default_rng(1).uniform(0, 1, (64, 8)).astype(np.float32)
+    made = edgec.compile(_head(), precision="int8", calibration={"x": x})
+    (output,) = made.report.outputs
+    assert output.dtype == "float32"
+    (message,) = [item for item in made.diagnostics if item.code == "W0444"]
+    assert "boxes" in message.what
+    assert "scores" in message.what
+
+
+def test_asking_for_int8_outputs_keeps_one_scale() -> None:
+    """The user's word on the output type wins."""
+    x = np.random.default_rng(1).uniform(0, 1, (64, 8)).astype(np.float32)
+    made = edgec.compile(_head(), precision="int8", calibration={"x": x}, output_type="int8")
+    assert made.report.outputs[0].dtype == "int8"
+    assert not [item for item in made.diagnostics if item.code == "W0444"]
+
+
+def test_calibration_array_alone_is_taken() -> None:
+    """One array feeds the only input."""
+    x = np.random.default_rng(1).uniform(0, 1, (16, 8)).astype(np.float32)
+    assert edgec.compile(_head(), precision="int8", calibration=x).report.passed
+
+
+def test_audit_command_reads_the_sample_set() -> None:
+    """The shipped samples are worth calibrating with, alone and with the model they are for."""
+    for extra in ([], ["--model", str(SAMPLE)]):
+        run = CliRunner().invoke(main, ["calibrate-audit", str(CALIBRATION), *extra])
+        assert run.exit_code == 0, run.output
+        assert "channel" in run.output
