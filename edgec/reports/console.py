@@ -35,7 +35,24 @@ def summary(report: Report, files: Mapping[str, Path]) -> RenderableType:
         grid.add_row(Text(name), Text(visible(value)))
     for role, path in files.items():
         grid.add_row(Text(role), Text(visible(str(path)), style="bold"))
-    return Group(_headline(report), grid)
+    return Group(_headline(report), grid, *_trials(report))
+
+
+def _trials(report: Report) -> Iterator[RenderableType]:
+    """Yield the recipes of a search that none beats in drop, size and cost at once, the cheapest first."""
+    trials = report.quantization.trials if report.quantization else ()
+    if not trials:
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", title="Recipes, the cheapest first")
+    table.add_column("recipe")
+    for title in ("drop", "SQNR", "size", "cost"):
+        table.add_column(title, justify="right")
+    least = min(trial.cost for trial in trials) or 1.0
+    for trial in trials:
+        cost = f"{trial.cost / least:.2f}x"
+        numbers = (f"{trial.drop:.3g}", words.decibels(trial.sqnr_db), words.size(trial.size_bytes), cost)
+        table.add_row(Text(trial.recipe), *numbers)
+    yield table
 
 
 def _headline(report: Report) -> Text:
@@ -58,6 +75,12 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
         yield visible(output.name), f"{words.decibels(output.sqnr_db)}, {words.verdict(output)}"
     if len(outputs) > _LISTED:
         yield "", f"… and {words.plural(len(outputs) - _LISTED, 'more output')}, in the report"
+    for gate in report.gates:
+        verdict = "met" if gate.passed else "NOT MET"
+        yield "budget", f"{gate.name}: {gate.actual:g} {gate.unit}, limit {gate.limit:g}, {verdict}"
+    for cause in report.explanation.causes if report.explanation else ():
+        gain = "" if cause.gain_db is None else f" ({cause.gain_db:+.1f} dB without it)"
+        yield "cause", f"{cause.kind}, {cause.where}: {cause.what}{gain}"
     if report.pruning:
         yield "pruned", f"{words.percent(report.pruning.achieved)} of the weights"
     yield "took", words.seconds(sum(report.timings.values()))

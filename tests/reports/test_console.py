@@ -32,6 +32,8 @@ def test_the_summary_is_short_and_aligned(samples: ModuleType) -> None:
         "runs as    3 XNNPACK partitions with 27 of 29 nodes; outside: hard_swish",
         "logits     41.2 dB, very close: the error is 0.868% of the signal",
         "embedding  36.5 dB, close: the error is 1.5% of the signal",
+        "budget     max-size: 34560 bytes, limit 65536, met",
+        "budget     max-drop: 0.75 points, limit 0.5, NOT MET",
         "pruned     49.9% of the weights",
         "took       2.88 s",
         "model      digits.rpi4.int8.tflite",
