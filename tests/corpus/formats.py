@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import wave
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,11 +29,12 @@ def features() -> Array:
 
 def sound() -> Array:
     """Return all recordings of the corpus in a row, 16 kHz."""
-    from scipy.io import wavfile
-
-    recordings = [wavfile.read(path)[1] for path in sorted((DATA / "audio").glob("*.wav"))]
-    mono = [item if item.ndim == 1 else item[:, 0] for item in recordings]
-    return np.concatenate(mono).astype(np.float32) / 32768
+    recordings: list[Array] = []
+    for path in sorted((DATA / "audio").glob("*.wav")):
+        with wave.open(str(path)) as file:
+            samples = np.frombuffer(file.readframes(file.getnframes()), "<i2")
+            recordings.append(samples.reshape(-1, file.getnchannels())[:, 0])
+    return np.concatenate(recordings).astype(np.float32) / 32768
 
 
 def frames(length: int, count: int, *, normalized: bool = False) -> Array:
