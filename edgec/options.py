@@ -94,7 +94,7 @@ class CompileOptions:
         recipe = base if isinstance(base, Recipe) else read_recipe(Path(base))
         chosen: dict[str, object] = {"precision": self.precision}
         chosen |= {} if self.observer is None else {"calibrator": self.observer}
-        chosen |= {} if self.repairs is None else {"repairs": tuple(self.repairs)}
+        chosen |= {} if self.repairs is None else {"repairs": tuple(dict.fromkeys(self.repairs))}
         chosen |= {"per_axis": False} if self.per_tensor else {}
         return replace(recipe, **chosen)  # pyright: ignore[reportArgumentType]
 

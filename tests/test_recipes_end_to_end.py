@@ -11,6 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import edgec
 from edgec.cli import main
+from edgec.options import CompileOptions
 from edgec.recipes.recipe import Recipe, read_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -130,3 +131,9 @@ def test_audit_command_reads_the_sample_set() -> None:
         run = CliRunner().invoke(main, ["calibrate-audit", str(CALIBRATION), *extra])
         assert run.exit_code == 0, run.output
         assert "channel" in run.output
+
+
+def test_a_repair_named_twice_is_applied_once() -> None:
+    """Saying it again is no fault of anybody's."""
+    options = CompileOptions(precision="int8", repairs=("bias", "bias"))
+    assert options.chosen_recipe().repairs == ("bias",)
