@@ -41,6 +41,7 @@ Examples:
   edgec compile model.onnx --target rpi4 --int8 --calibration photos/
   edgec compile model.onnx --int8 --calibration data.npz --input-type float32
   edgec compile model.onnx --int8 --calibration photos/ --max-drop 1 --eval test.npz
+  edgec compile model.onnx --int8 --calibration photos/ --mean 127.5 --std 127.5 --raw-pixels
   edgec compile model.onnx --input-shape 1,3,320,320 --report report.html
 
 \b
@@ -177,13 +178,13 @@ _QUANTIZATION_OPTIONS = (
     click.option(
         "--calibrator",
         type=click.Choice(["auto", "minmax", "percentile", "mse", "entropy", "average"]),
-        help="How ranges are taken from the samples. Default: minmax.",
+        help="How ranges are taken from the samples. Default: what held-out samples prefer.",
     ),
     click.option(
         "--repair",
         "repairs",
         type=_Names(),
-        help="Any of absorb,equalize,rounding,bias, or none. Default: bias.",
+        help="Any of absorb,equalize,rounding,bias, or none. Default: what held-out samples prefer.",
     ),
     click.option("--per-tensor", is_flag=True, help="One scale for all weights of a node (old MCU kernels)."),
     click.option("--weights", type=click.Choice(["int8", "int4"]), help="Element type of the weights alone."),
@@ -206,6 +207,34 @@ _QUANTIZATION_OPTIONS = (
     click.option("--no-cache", is_flag=True, help="Calibrate even if these samples were calibrated before."),
 )
 
+
+def _image_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that say how image files become inputs."""
+    for option in reversed(_IMAGE_OPTIONS):
+        command = option(command)
+    return command
+
+
+_IMAGE_OPTIONS = (
+    click.option("--mean", type=_Numbers(), help="Images: per channel, in pixel units (0..255)."),
+    click.option("--std", type=_Numbers(), help="Images: per channel, in pixel units (0..255)."),
+    click.option(
+        "--color",
+        type=click.Choice(["rgb", "bgr", "gray"]),
+        help="Images: order of channels that the model was trained on.",
+    ),
+    click.option(
+        "--resize",
+        type=click.Choice(["none", "stretch", "crop", "letterbox"]),
+        help="Images: how files of another size come to the model's.",
+    ),
+    click.option(
+        "--preprocess",
+        type=click.Path(path_type=Path),
+        help="Images and wavs: a preprocess.toml; options win over it.",
+    ),
+)
+
 _IO_TYPES = click.Choice(["float32", "int8", "uint8", "int16"])
 _PATH = click.Path(path_type=Path)
 
@@ -226,9 +255,7 @@ def main() -> None:
 @click.option("--calibration", metavar="PATH", help="Images, wavs, .npz, .npy, module:function, or 'random'.")
 @click.option("--calibration-samples", type=click.IntRange(min=1), help="Use at most so many samples.")
 @_quantization_options
-@click.option("--mean", type=_Numbers(), help="Image folders: per channel, in pixel units (0..255).")
-@click.option("--std", type=_Numbers(), help="Image folders: per channel, in pixel units (0..255).")
-@click.option("--preprocess", type=_PATH, help="Image and wav folders: a preprocess.toml file.")
+@_image_options
 @click.option(
     "--io-layout",
     type=click.Choice(["channels-last", "source"]),
@@ -258,6 +285,11 @@ def main() -> None:
     help="Fix an input, e.g. sr=16000; branches that depend on it are decided now.",
 )
 @click.option("--signature", metavar="NAME", help="TFLite and SavedModel: which signature.")
+@click.option(
+    "--raw-pixels",
+    is_flag=True,
+    help="Image inputs take raw uint8 pixels, 0..255, RGB: mean, std and color become part of the model.",
+)
 @click.option("--input-type", type=_IO_TYPES, help="Element type of inputs. Default with --int8: int8.")
 @click.option("--output-type", type=_IO_TYPES, help="Element type of outputs. Default with --int8: int8.")
 @click.option("--float-islands", is_flag=True, help="With --int8: ops without int8 kernel stay float.")
@@ -334,6 +366,7 @@ def _options(choices: dict[str, Any]) -> CompileOptions:
         "io_layout",
         "input_type",
         "output_type",
+        "raw_pixels",
         "float_islands",
         "prune",
         "verify_each",
@@ -366,10 +399,11 @@ def _options(choices: dict[str, Any]) -> CompileOptions:
 def _preprocess(choices: dict[str, Any]) -> Any:
     from edgec.calibrate.preprocess import load_preprocess, validated
 
-    path, flags = choices["preprocess"], {name: choices[name] for name in ("mean", "std") if choices[name]}
+    names = ("mean", "std", "color", "resize")
+    path, flags = choices["preprocess"], {name: choices[name] for name in names if choices[name]}
     if path is None and not flags:
         return None
-    stated = validated(flags, "--mean/--std")
+    stated = validated(flags, "--mean/--std/--color/--resize")
     return stated.over(load_preprocess(path)) if path is not None else stated
 
 
@@ -481,9 +515,7 @@ def doctor_command(model: Path, fix: bool, output: Path | None) -> None:
 @click.argument("data", metavar="DATA")
 @click.option("--model", type=_PATH, help="The model that the samples are for: checks them against it.")
 @click.option("--calibration-samples", type=click.IntRange(min=1), help="Use at most so many samples.")
-@click.option("--mean", type=_Numbers(), help="Image folders: per channel, in pixel units (0..255).")
-@click.option("--std", type=_Numbers(), help="Image folders: per channel, in pixel units (0..255).")
-@click.option("--preprocess", type=_PATH, help="Image and wav folders: a preprocess.toml file.")
+@_image_options
 @click.option("--input-shape", "input_shapes", type=_InputShape(), multiple=True, help="Pin open dimensions.")
 @_exits
 def audit_command(data: str, model: Path | None, calibration_samples: int | None, **choices: Any) -> None:

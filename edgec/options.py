@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from edgec.calibrate.preprocess import Preprocess
     from edgec.ir import Array, Model
     from edgec.recipes.recipe import Recipe
+    from edgec.recipes.tune import Open
 
 Precision = Literal["float32", "float16", "dynamic", "int8", "int16x8"]
 IoLayout = Literal["channels-last", "source"]
@@ -53,6 +54,7 @@ class CompileOptions:
     example_inputs: Sequence[object] | Mapping[str, object] | None = None
     input_type: IoType | None = None
     output_type: IoType | None = None
+    raw_pixels: bool = False
     prune: float | None = None
     float_islands: bool = False
     verify: bool = True
@@ -66,16 +68,36 @@ class CompileOptions:
         for name in ("input_type", "output_type"):
             value = getattr(self, name)
             if value is not None:
-                problems += _choice(name, value, self._interface_types())
+                pixels = ("uint8",) if self.raw_pixels and name == "input_type" else ()
+                problems += _choice(name, value, (*self._interface_types(), *pixels))
         if self.prune is not None and not 0 < self.prune < 1:
             what = f"{self.prune} is not a fraction"
             problems.append(
                 Diagnostic("E0603", "prune", what, "It is the share of weights to remove: 0 < x < 1.")
             )
         problems += self._recipe_problems()
+        problems += self._pixel_problems()
         problems += self._dynamic_shape_problems()
         if problems:
             raise CompileError(problems)
+
+    @property
+    def device_input_type(self) -> IoType | None:
+        """What inputs are asked to be: pixels are uint8 unless int8 was chosen (a pixel less 128)."""
+        return self.input_type or ("uint8" if self.raw_pixels else None)
+
+    def _pixel_problems(self) -> list[Diagnostic]:
+        if not self.raw_pixels:
+            return []
+        if self.precision == "int16x8":
+            why = "Int16 tensors have a zero point of 0, and their inputs are int16 or float32."
+            step = "Use --int8, or a float precision."
+            return [Diagnostic("E0617", "raw_pixels", "int16x8 models cannot take pixels", why, step)]
+        if self.input_type in ("uint8", None) or (self.input_type, self.precision) == ("int8", "int8"):
+            return []
+        what = f"pixels are no {self.input_type} inputs of a {self.precision} model"
+        step = "Leave --input-type out (uint8); with --int8 it may be int8, which is the pixel less 128."
+        return [Diagnostic("E0617", "raw_pixels", what, next_step=step)]
 
     def _interface_types(self) -> tuple[str, ...]:
         """Return what inputs and outputs may be."""
@@ -97,6 +119,18 @@ class CompileOptions:
         chosen |= {} if self.repairs is None else {"repairs": tuple(dict.fromkeys(self.repairs))}
         chosen |= {"per_axis": False} if self.per_tensor else {}
         return replace(recipe, **chosen)  # pyright: ignore[reportArgumentType]
+
+    def open_choices(self) -> Open:
+        """Return what of the recipe is left to measurements: what was not chosen, where data can tell.
+
+        A recipe file is a choice; a budget has a search of its own; random numbers say nothing of accuracy.
+        """
+        from edgec.recipes.tune import Open
+
+        told = self.recipe is not None or self.max_drop is not None
+        if told or (isinstance(self.calibration, str) and self.calibration == RANDOM_CALIBRATION):
+            return Open()
+        return Open(calibrator=self.observer is None, repairs=self.repairs is None)
 
     def _recipe_problems(self) -> list[Diagnostic]:
         from edgec.recipes.recipe import CALIBRATORS, REPAIRS
@@ -148,7 +182,10 @@ class CompileOptions:
         if self.precision in INTEGER_PRECISIONS:
             border = self.precision.removesuffix("x8")
             kept |= {"float_islands": self.float_islands}
-            kept |= {"input_type": self.input_type or border, "output_type": self.output_type or border}
+            inputs = self.device_input_type or border
+            kept |= {"input_type": inputs, "output_type": self.output_type or border}
+        if self.raw_pixels:
+            kept["raw_pixels"] = True
         if self.weights is not None:
             kept["weights"] = self.weights
         if self.block_size:

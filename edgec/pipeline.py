@@ -60,6 +60,7 @@ def integer_pipeline(profile: Profile, precision: str = "int8") -> list[Pass]:
         rules = int8_rules(delegate=profile.name == "litert_xnnpack")
     return [
         RulePass(f"prepare_{precision}", rules),
+        *profile.integer_passes,  # behind the rules for all, which join products and biases
         CANONICALIZE,
         FUSE_ACTIVATIONS,  # relu6 of a decomposed hard_swish belongs to its add
         FoldConstants(),

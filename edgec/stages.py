@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, get_args
 
 from edgec.calibrate.data import InputSpec, SampleSet, find_default_samples, random_samples
 from edgec.calibrate.data import open_samples as open_sample_source
+from edgec.calibrate.pixels import NO_PIXELS, RawPixels
 from edgec.diagnostics import CompileError, Diagnostic, Diagnostics, Severity
 from edgec.emit import Flatbuffer
 from edgec.emit import emit as emit_flatbuffer
 from edgec.frontends.source import SourceModel, import_source, load_source
+from edgec.frontends.tflite.load import TfliteFile
 from edgec.ir import DYNAMIC, Array, DType, Model
 from edgec.kernels import KernelError, KernelSet, Partitions, Runner
 from edgec.legalize.profile import Profile, check_profile, find_profile
@@ -57,6 +59,7 @@ class Job:
     diagnostics: Diagnostics
     clock: Stopwatch
     fixed_inputs: dict[str, Array] = field(default_factory=dict[str, Array])
+    pixels: RawPixels = NO_PIXELS
 
 
 @dataclass(frozen=True)
@@ -150,6 +153,31 @@ def open_samples(job: Job, ir: Model, inputs: list[InputSpec]) -> SampleSet | No
     if samples is not None:
         job.diagnostics.extend(samples.notes)
     return samples
+
+
+def take_pixels(
+    job: Job, ir: Model, inputs: list[InputSpec], samples: SampleSet | None, profile: Profile
+) -> tuple[Job, SampleSet | None]:
+    """Fold preprocessing into the model, where raw pixels are asked for; samples become what is fed then."""
+    if not job.options.raw_pixels:
+        return job, samples
+    from edgec.passes.fold_preprocessing import HALF_STEP, FoldPreprocessing
+    from edgec.passes.pixel_notes import QUANTIZED_ALREADY, pixel_notes, uint8_problems
+
+    if _brings_its_own_scales(ir):
+        raise CompileError(QUANTIZED_ALREADY)
+    if job.options.device_input_type == "uint8":
+        job.diagnostics.extend(uint8_problems(profile.name, profile.library))
+        job.diagnostics.raise_if_errors()
+
+    pixels = RawPixels.of(inputs, job.options.preprocess, samples)
+    fold = FoldPreprocessing(pixels.inputs, HALF_STEP if job.options.precision == "int8" else 0.0)
+    with job.clock.stage("fold preprocessing"):
+        job.diagnostics.extend(pixel_notes(ir, fold.run_with_report(ir)))
+        job.diagnostics.raise_if_errors()
+        fed = None if samples is None else pixels.fed(samples)
+        job.diagnostics.extend(() if fed is None else fed.notes)
+    return replace(job, pixels=pixels), fed
 
 
 def audit_samples(
@@ -246,6 +274,8 @@ def _quantize_to_integers(
     job: Job, ir: Model, inputs: list[InputSpec], samples: SampleSet, profile: Profile
 ) -> Quantized:
     from edgec.calibrate.cache import NO_CACHE, user_cache
+    from edgec.passes.fold_preprocessing import pixel_ranges
+    from edgec.passes.pixel_interface import pixel_problems
     from edgec.quantize import check_quantized, int8_problems, int16x8_problems
     from edgec.quantize.legality import kinds_with_one_weight_scale
     from edgec.recipes.apply import Budget, Task, quantize_by_recipe
@@ -268,12 +298,15 @@ def _quantize_to_integers(
     evaluation = None
     if options.evaluation is not None:
         evaluation = open_evaluation(options.evaluation, inputs, preprocess=options.preprocess)
+        evaluation = replace(evaluation, samples=job.pixels.fed_again(evaluation.samples))
+    input_type = options.device_input_type
     interface = Interface(
-        None if options.input_type is None else DType(options.input_type),
+        None if input_type is None else DType(input_type),
         None if options.output_type is None else DType(options.output_type),
         islands,
         kinds_with_one_weight_scale(options.weights, profile.name),
         DType(options.weights or "int8"),
+        pixel_ranges(ir, job.pixels.inputs),
     )
     budget = None if options.max_drop is None else Budget(options.max_drop)
     cache = user_cache() if options.use_cache else NO_CACHE
@@ -288,6 +321,7 @@ def _quantize_to_integers(
         options.metric,
         options.threads,
         cache,
+        options.open_choices(),
     )
     with clock.steps("quantize") as steps:
         made = quantize_by_recipe(task, steps)
@@ -297,6 +331,7 @@ def _quantize_to_integers(
     job.diagnostics.extend(
         check_quantized(made.model, allow_float_islands=islands, float_nodes=made.float_nodes)
     )
+    job.diagnostics.extend(pixel_problems(made.model, job.pixels.inputs))
     job.diagnostics.raise_if_errors()
     return Quantized(made.model, describe_integers(made, samples), made)
 
@@ -345,9 +380,11 @@ def _required(samples: SampleSet | None) -> SampleSet:
 
 def legalize(job: Job, ir: Model, profile: Profile, board: Target) -> Model:
     """Bring the graph to the kernel library's final forms and check every node; all violations at once."""
+    from edgec.passes.pixel_interface import TakePixels
+
     options = job.options
     with job.clock.stage("legalize"):
-        passes = final_pipeline(profile)
+        passes = [TakePixels(job.pixels.inputs), *final_pipeline(profile)]
         ir = run_passes(ir, passes, verify_each=options.verify_each, on_pass=options.on_pass)
         job.diagnostics.extend(check_profile(ir, profile, board.name))
         job.diagnostics.raise_if_errors()
@@ -363,6 +400,7 @@ def emit(job: Job, ir: Model) -> Flatbuffer:
 def verify(
     job: Job,
     source: SourceModel,
+    quantized: Quantized,
     ir: Model,
     flatbuffer: Flatbuffer,
     inputs: list[InputSpec],
@@ -375,7 +413,7 @@ def verify(
     from edgec.verify.runners import source_runner
 
     chosen, described, total = _verification_samples(inputs, samples)
-    kernels, oracles = _kernels_to_compare(source, ir)
+    kernels, oracles = _kernels_to_compare(source, ir, made=quantized.integers is not None)
     same_kernels = kernels is not KernelSet.XNNPACK  # then even integers have to come out equal
     exact = job.options.precision == "float32" and not job.options.prune
     exact = exact and (same_kernels or not _brings_its_own_scales(ir))
@@ -386,7 +424,7 @@ def verify(
             delegated = Runner(file, threads=job.options.threads)
             runner = delegated if kernels is KernelSet.XNNPACK else Runner(file, kernels=kernels)
             results: list[Verification] = []
-            drawn = list(chosen)
+            drawn = list(chosen) if samples is not None else [*map(job.pixels.cut, chosen)]
             for each in oracles:
                 oracle = source_runner(
                     source,
@@ -397,6 +435,7 @@ def verify(
                     fixed_inputs=job.fixed_inputs,
                 )
                 progress = job.clock.progress.advance
+                oracle = job.pixels.behind(oracle)
                 results.append(verify(ir, runner, oracle, drawn, tolerance, described, progress=progress))
                 if results[-1].passed:
                     break
@@ -406,14 +445,20 @@ def verify(
         return Checked(result, delegated.partitions())
 
 
-def _kernels_to_compare(source: SourceModel, ir: Model) -> tuple[KernelSet, tuple[KernelSet, ...]]:
+def _kernels_to_compare(
+    source: SourceModel, ir: Model, *, made: bool
+) -> tuple[KernelSet, tuple[KernelSet, ...]]:
     """Return the kernels to run ours in, and those of the source: equal to one of them is right.
 
     A TFLite source with integers is compared in one set of kernels: XNNPACK rounds integers in another way
     than the kernels that define them; that is no fault of a compile. A float one says no more than what its
-    kernels agree on: some models amplify their rounding beyond any tolerance.
+    kernels agree on: some models amplify their rounding beyond any tolerance. Integers that this compile
+    `made` are compared with float, for which any kernels will do.
+
+    Of int4 weights the builtin kernels misread some (in blocks, or beside float activations with a -8), and
+    the reference ones lack DEPTHWISE_CONV_2D. XNNPACK is right, as is what it leaves to the builtin kernels.
     """
-    if source.format != "tflite":
+    if source.format != "tflite" or made or (isinstance(source, TfliteFile) and source.holds_int4):
         return KernelSet.XNNPACK, (KernelSet.XNNPACK,)
     if _brings_its_own_scales(ir):
         return KernelSet.REFERENCE, (KernelSet.REFERENCE,)
@@ -489,7 +534,9 @@ def report(
     digest = hashlib.sha256()
     for chunk in flatbuffer.chunks():
         digest.update(chunk)
-    parts = ReportParts(source, board, ir, flatbuffer.size, digest.hexdigest(), job.options.precision)
+    parts = ReportParts(
+        source, board, ir, flatbuffer.size, digest.hexdigest(), job.options.precision, job.pixels
+    )
     made = build_report(
         parts,
         checked.verification,
@@ -515,6 +562,8 @@ def _gates(quantized: Quantized) -> tuple[Gate, ...]:
 def manifest(job: Job, made: Report, quantized: Quantized) -> Manifest:
     """Return the manifest; its options rebuild the artifact."""
     options = job.options.reproducible()
+    if job.pixels.inputs:
+        options["preprocess"] = job.pixels.settings.to_toml()
     if quantized.recipe is not None:
         options["recipe"] = quantized.recipe.to_toml()
     return manifest_of(made, made.artifact.file or "", options)

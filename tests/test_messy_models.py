@@ -330,7 +330,10 @@ def test_external_data(tmp_path: Path) -> None:
         size_threshold=0,
         convert_attribute=False,
     )
-    np.testing.assert_allclose(run(compiled(path), X)[0], X @ W + W[0], rtol=1e-6)
+    made = compiled(path)
+    np.testing.assert_allclose(run(made, X)[0], X @ W + W[0], rtol=1e-6)
+    both_files = path.stat().st_size + W.nbytes + W[0].nbytes  # the sizes that the report compares are whole
+    assert made.report.source.size_bytes == both_files
 
 
 # -- training leftovers, metadata ---------------------------------------------------------------------------

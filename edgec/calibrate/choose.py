@@ -58,7 +58,8 @@ def pick_ranges(
     Without a score `auto` has nothing to prefer to min/max.
     """
     if observer != AUTO:
-        found = {name: RULES[observer](tensor) for name, tensor in histograms.items()}
+        rules = {name: "minmax" if name in histograms.answers else observer for name in histograms}
+        found = {name: RULES[rules[name]](tensor) for name, tensor in histograms.items()}
         return _limited(histograms, found, bits)
     if score is None:
         return pick_ranges(histograms, "minmax", None, bits)

@@ -124,9 +124,9 @@ def image_samples(
     _check_modes(target, sizes, strict=not adaptable and preprocess.color is None)
     _check_sizes(target, sizes)
     notes = [*folder.notes, *_guesses(target, preprocess, [size for _, size, _ in sizes], where)]
-    return SampleSet(
-        ImageReader(folder, files, target, _how(target, len(folder.images), len(files))), inputs, notes
-    )
+    reader = ImageReader(folder, files, target, _how(target, len(folder.images), len(files)))
+    stated = preprocess.model_copy(update={"color": target.color, "resize": target.resize})
+    return SampleSet(reader, inputs, notes, stated)
 
 
 def image_sizes(files: Sequence[Path]) -> list[tuple[int, int]]:

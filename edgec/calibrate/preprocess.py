@@ -10,7 +10,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -82,6 +82,23 @@ class Preprocess(BaseModel):
         """True when mean or std are stated."""
         return self.mean is not None or self.std is not None
 
+    @property
+    def how_to_resize(self) -> str | None:
+        """How images of another size come to the model's, in words; None where nothing states it."""
+        if self.resize in (None, "none"):
+            return self.resize
+        if self.resize == "letterbox":
+            return f"letterbox {self.letterbox_fill} {self.letterbox_align}, {self.interpolation}"
+        share = f" {self.crop_fraction:g}" if self.resize == "crop" and self.crop_fraction < 1 else ""
+        return f"{self.resize}{share}, {self.interpolation}"
+
+    def to_toml(self) -> str:
+        """Return what is stated as a preprocess.toml."""
+        stated = [name for name in type(self).model_fields if name in self.model_fields_set]
+        values = [(name, getattr(self, name)) for name in stated]
+        lines = (f"{name} = {_toml(value)}" for name, value in values if value is not None)
+        return "".join(f"{line}\n" for line in lines)
+
     def over(self, base: Preprocess | None) -> Preprocess:
         """Return the settings of `base` with those stated here in their place."""
         if base is None:
@@ -118,6 +135,12 @@ class Preprocess(BaseModel):
         what = f"mean {list(mean)} and std {list(std)} look meant for pixels in 0..1"
         step = "Multiply both by 255, or ignore this if the model was trained so."
         return [problems.warning(problems.UNITS, where, what, "They are applied to pixels in 0..255.", step)]
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(str, cast('tuple[float, ...]', value)))}]"
+    return f'"{value}"' if isinstance(value, str) else str(value)
 
 
 def load_preprocess(path: Path) -> Preprocess:

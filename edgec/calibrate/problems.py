@@ -22,6 +22,7 @@ AMBIGUOUS = "E0313"  # several default sample sets fit
 OPTION = "E0314"  # an option out of range
 CHANGED = "E0315"  # samples differ from one pass to the next
 OBSERVED = "E0316"  # an activation tensor gave no range
+PIXELS = "E0317"  # values that are no pixels by the stated mean and std
 
 GUESSED = "W0301"  # image facts nobody stated
 CONVERTED = "W0302"  # layout or unit axes adapted
@@ -35,6 +36,7 @@ DEFAULTED = "W0309"  # a default sample set was chosen
 UNITS = "W0310"  # mean and std look meant for other units
 NORMALIZATION = "W0312"  # values do not suit the first layers
 CACHED = "W0311"  # ranges of the same model and samples were known
+PARTS = "W0313"  # pixels that are not whole
 
 
 def fail(code: str, where: str, what: str, why: str = "", next_step: str = "") -> CompileError:

@@ -10,13 +10,16 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from edgec.calibrate import problems
 from edgec.diagnostics import Diagnostic
+
+if TYPE_CHECKING:
+    from edgec.calibrate.preprocess import Preprocess
 
 Array: TypeAlias = npt.NDArray[np.generic]
 Sample: TypeAlias = dict[str, Array]
@@ -80,13 +83,19 @@ class SampleReader(Protocol):
 class SampleSet:
     """Samples of a model: re-iterable, streamed, dicts of arrays in exactly the inputs' shape and dtype.
 
-    Iterating raises `CompileError` for a damaged or non-finite sample and names it.
+    Iterating raises `CompileError` for a damaged or non-finite sample and names it. `preprocess` is what was
+    stated about images, where the samples are some: by the user or in their folder.
     """
 
     def __init__(
-        self, reader: SampleReader, inputs: Sequence[InputSpec], notes: Sequence[Diagnostic] = ()
+        self,
+        reader: SampleReader,
+        inputs: Sequence[InputSpec],
+        notes: Sequence[Diagnostic] = (),
+        preprocess: Preprocess | None = None,
     ) -> None:
         self.inputs = tuple(inputs)
+        self.preprocess = preprocess
         self.notes = tuple(dict.fromkeys(notes))
         self._reader = reader
         self._digest: str | None = None
@@ -143,7 +152,7 @@ class SampleSet:
 
     def with_notes(self, *notes: Diagnostic) -> SampleSet:
         """Return the same samples with more messages."""
-        return SampleSet(self._reader, self.inputs, (*self.notes, *notes))
+        return SampleSet(self._reader, self.inputs, (*self.notes, *notes), self.preprocess)
 
     def _check(self, spec: InputSpec, values: Array, index: int) -> None:
         assert values.shape == spec.shape and values.dtype == spec.dtype, "a reader broke its promise"

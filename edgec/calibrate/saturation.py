@@ -32,6 +32,8 @@ _CLAMPS: dict[str, Range] = {
     "hard_swish": (-3.0, math.inf),
 }
 
+_SQUASHING = frozenset({"logistic", "softmax", "tanh"})
+
 _ORDERED = frozenset(
     {"concatenation", "depth_to_space", "expand_dims", "gather", "max_pool_2d", "pack", "pad", "reshape"}
     | {"resize_nearest_neighbor", "slice", "space_to_depth", "split", "squeeze", "strided_slice", "tile"}
@@ -50,6 +52,23 @@ def useful_ranges(graph: Graph, values: Iterable[Value], bits: int = 8) -> dict[
     for value in reversed(order):  # readers come before what they read
         known[value] = _ALL if value.is_graph_output else _needed(value, known, clamps)
     return {value.name: known.get(value, _ALL) for value in values}
+
+
+def answers(graph: Graph) -> frozenset[str]:
+    """Return the names of values that are outputs, or become outputs by moving or squashing alone.
+
+    A detector's rare high score lies far from all others; no rule about squared errors may clip it away.
+    """
+    found: dict[Value, None] = dict.fromkeys(graph.outputs)
+    pending = list(found)
+    while pending:
+        producer = pending.pop().producer
+        if producer is None or producer.kind not in _ORDERED | _SQUASHING:
+            continue
+        read = [value for value in producer.operands if value is not None and not value.is_constant]
+        pending += [value for value in read if value not in found]
+        found.update(dict.fromkeys(read))
+    return frozenset(value.name for value in found)
 
 
 def limited(found: Range, useful: Range) -> Range:

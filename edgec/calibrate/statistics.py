@@ -124,7 +124,8 @@ class StatisticsCollector:
 class Histograms(Mapping[str, TensorStatistics]):
     """What a calibration run saw, by value name.
 
-    `useful` is what the values' readers can tell apart, by the bits of activations (`saturation`).
+    `useful` is what the values' readers can tell apart, by the bits of activations, and `answers` names the
+    values that are the model's answers (`saturation`).
     """
 
     by_name: Mapping[str, TensorStatistics]
@@ -132,6 +133,7 @@ class Histograms(Mapping[str, TensorStatistics]):
     useful: Mapping[int, Mapping[str, tuple[float, float]]] = field(
         default_factory=dict[int, Mapping[str, tuple[float, float]]]
     )
+    answers: frozenset[str] = frozenset()
 
     def useful_range(self, name: str, bits: int) -> tuple[float, float]:
         """Return what readers of a value can tell apart; infinite where nobody said."""

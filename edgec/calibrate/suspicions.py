@@ -11,6 +11,7 @@ biases of weight (the MNIST model of CNTK) works at any scale: a suspicion is no
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -29,15 +30,47 @@ LARGE, SMALL = 40.0, 0.03
 FLAT = 0.02
 """Spread over magnitude of a first layer's input below which the layer sees next to nothing."""
 
+_PIXELS, _NORMALIZED = "These look like pixels in 0..255.", "These look normalized."
+
 _OUTPUT_AXIS = {"conv_2d": 0, "depthwise_conv_2d": 3, "fully_connected": 0}
 
 
+@dataclass(frozen=True, slots=True)
+class Suspicion:
+    """An input whose values, from `low` to `high`, look too large or too small; `text` is what shows it."""
+
+    name: str
+    low: float
+    high: float
+    text: str
+    too_large: bool
+
+    def diagnostic(self) -> Diagnostic:
+        """Return the warning."""
+        size = "large" if self.too_large else "small"
+        what = f"values {self.low:.4g}..{self.high:.4g} look too {size} for the model: {self.text}"
+        why = "Ranges from wrongly scaled data are wrong in every layer."
+        return problems.warning(problems.NORMALIZATION, f"input '{self.name}'", what, why, self._step())
+
+    def _step(self) -> str:
+        if self.too_large and self.low >= 0 and 1 < self.high <= 255:
+            return f"{_PIXELS} For a model of 0..1 divide by 255: mean = [0], std = [255]."
+        if not self.too_large and self.low >= -1.01 and self.high <= 1.01:
+            return f"{_NORMALIZED} For a model of pixels in 0..255 leave that out: mean = [0], std = [1]."
+        return "Check mean and std against the model's training."
+
+
 def input_suspicions(model: Model, histograms: Mapping[str, TensorStatistics]) -> list[Diagnostic]:
-    """Return a warning for every input whose values do not suit the first layers that read it.
+    """Return a warning for every input whose values do not suit the first layers that read it."""
+    return [found.diagnostic() for found in find_suspicions(model, histograms)]
+
+
+def find_suspicions(model: Model, histograms: Mapping[str, TensorStatistics]) -> list[Suspicion]:
+    """Return every input whose values do not suit the first layers that read it.
 
     Needs the statistics of the inputs with histograms; layers without bias are judged by their gain alone.
     """
-    found: list[Diagnostic] = []
+    found: list[Suspicion] = []
     for value, port in zip(model.graph.inputs, model.inputs, strict=True):
         seen = histograms.get(value.name)
         if seen is None or not seen.counts.any():
@@ -46,7 +79,7 @@ def input_suspicions(model: Model, histograms: Mapping[str, TensorStatistics]) -
             filter(None, (_trouble(node, seen, histograms) for node in _first_layers(value))), None
         )
         if trouble is not None:
-            found.append(_diagnostic(port.name, seen, *trouble))
+            found.append(Suspicion(port.name, seen.low, seen.high, *trouble))
     return found
 
 
@@ -106,15 +139,3 @@ def _usual_bias(node: Node) -> float:
     if bias is None or not bias.is_constant:
         return 0.0
     return float(np.median(np.abs(bias.constant().astype(np.float64))))
-
-
-def _diagnostic(name: str, seen: TensorStatistics, text: str, too_large: bool) -> Diagnostic:
-    size = "large" if too_large else "small"
-    what = f"values {seen.low:.4g}..{seen.high:.4g} look too {size} for the model: {text}"
-    step = "Check mean and std against the model's training."
-    if too_large and seen.low >= 0 and 1 < seen.high <= 255:
-        step = "These look like pixels in 0..255. For a model of 0..1 divide by 255: mean = [0], std = [255]."
-    elif not too_large and seen.low >= -1.01 and seen.high <= 1.01:
-        step = "These look normalized. For a model of pixels in 0..255 leave that out: mean = [0], std = [1]."
-    why = "Ranges from wrongly scaled data are wrong in every layer."
-    return problems.warning(problems.NORMALIZATION, f"input '{name}'", what, why, step)

@@ -12,7 +12,7 @@ import numpy as np
 
 from edgec.calibrate import problems
 from edgec.calibrate.instrument import highs_wanted, instrumented, lows_wanted, plan_watch, select
-from edgec.calibrate.saturation import useful_ranges
+from edgec.calibrate.saturation import answers, useful_ranges
 from edgec.calibrate.statistics import Histograms, StatisticsCollector
 from edgec.emit import emit
 from edgec.ir import Array, Model, Port
@@ -112,7 +112,7 @@ class Watch:
         }
         graph, values = self._model.graph, self._plan.origin
         useful = {bits: useful_ranges(graph, values, bits) for bits in (8, 16)}
-        return Histograms(by_name, self._collector.samples, useful)
+        return Histograms(by_name, self._collector.samples, useful, answers(graph))
 
 
 def feed(port: Port, sample: Sample) -> Array:

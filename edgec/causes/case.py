@@ -11,8 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from edgec.causes.extremes import Extremes
-from edgec.ir import Model, Node
+import numpy as np
+import numpy.typing as npt
+
+from edgec.causes.extremes import Extremes, Floats, channel_peaks
+from edgec.ir import DType, Model, Node, Value
 from edgec.recipes.evaluate import Evaluation, Samples
 
 Ranges = Mapping[str, tuple[float, float]]
@@ -35,11 +38,17 @@ class Cause:
 
 @dataclass(frozen=True)
 class Undo:
-    """What to do differently when quantizing again; the default is everything as it was."""
+    """What to do differently when quantizing again; the default is everything as it was.
+
+    `float_nodes` and `repairs` come on top of the recipe's; `per_axis` gives each channel of weights a scale.
+    Without `fitted`, repairs that suit the model to its calibration samples (bias, rounding) are left out.
+    """
 
     ranges: Ranges | None = None
     float_nodes: tuple[str, ...] = ()
     repairs: tuple[str, ...] = ()
+    per_axis: bool = False
+    fitted: bool = True
 
 
 @dataclass(frozen=True)
@@ -64,13 +73,38 @@ class Case:
         return Extremes.collect(self.model, tuple(self.ranges), self.samples)
 
     @cached_property
+    def channel_peaks(self) -> Mapping[Value, Floats]:
+        """Largest magnitude of every channel of weighted nodes' results, on the evaluation samples."""
+        return channel_peaks(self.model, tuple(self.ranges), self.evaluation.data.samples)
+
+    @cached_property
+    def scales(self) -> Mapping[str, float]:
+        """Scale of every activation that one node of the int8 model makes, by name."""
+        made = [result for node in self.quantized.graph for result in node.results]
+        forms = [(value.name, value.type.quantization) for value in made]
+        return {name: form.scale[0] for name, form in forms if form is not None and not form.per_axis}
+
+    @cached_property
     def sqnr_db(self) -> float:
         """SQNR of the worst output of the model to explain, in dB."""
         return self.evaluation.score(self.quantized).worst_sqnr_db
 
+    def ranges_of(self, keep: npt.NDArray[np.bool_]) -> dict[str, tuple[float, float]]:
+        """Return the min/max ranges over some calibration samples only."""
+        return {**self.ranges, **self.extremes.ranges(keep)}
+
     def gain_of(self, undo: Undo) -> float:
         """Return how much better the worst output is with one thing undone, in dB."""
         return self.evaluation.score(self.requantize(undo)).worst_sqnr_db - self.sqnr_db
+
+    @property
+    def has_int16(self) -> bool:
+        """Whether activations have 16 bits."""
+        return any(value.dtype is DType.INT16 for node in self.quantized.graph for value in node.results)
+
+    def output_is_float(self, index: int) -> bool:
+        """Whether the model to explain gives an output in float."""
+        return self.quantized.graph.outputs[index].dtype.is_float
 
     def nodes(self, kinds: Sequence[str] | None = None) -> list[Node]:
         """Return the nodes of the float graph, of all kinds or of some."""

@@ -10,13 +10,16 @@ from edgec.causes.profile import MAX_SAMPLES, histograms, layer_checks
 from edgec.ir import Model
 from edgec.recipes.apply import Integers
 from edgec.recipes.evaluate import EvaluationData
-from edgec.recipes.recipe import REPAIRS
+from edgec.recipes.recipe import REPAIRS, Recipe, Repair
 from edgec.recipes.sensitivity import sensitivities
 from edgec.recipes.workbench import Progress
 from edgec.reports.explanation import Explanation, LayerCheck, NamedCause
 
 MAX_MEASURED_NODES = 200
 """Sensitivities of more nodes take minutes."""
+
+FITTED: frozenset[Repair] = frozenset({"bias", "rounding"})
+"""Repairs that suit a model to its calibration samples: other samples have no use for them."""
 
 
 def explain(made: Integers, progress: Progress = lambda what, done, total: None) -> Explanation:
@@ -29,7 +32,8 @@ def explain(made: Integers, progress: Progress = lambda what, done, total: None)
         chosen = replace(
             recipe,
             float_nodes=tuple(dict.fromkeys((*recipe.float_nodes, *undo.float_nodes))),
-            repairs=tuple(name for name in REPAIRS if name in (*recipe.repairs, *undo.repairs)),
+            repairs=_repairs(recipe, undo),
+            per_axis=recipe.per_axis or undo.per_axis,
         )
         return bench.quantize(chosen) if undo.ranges is None else bench.quantize_with(chosen, undo.ranges)
 
@@ -41,6 +45,11 @@ def explain(made: Integers, progress: Progress = lambda what, done, total: None)
     shown = histograms(floats, made.model, data.samples, layers)
     named = tuple(NamedCause(**asdict(cause)) for cause in causes)
     return Explanation(_inputs(data), layers, named, shown)
+
+
+def _repairs(recipe: Recipe, undo: Undo) -> tuple[Repair, ...]:
+    wanted = {*recipe.repairs, *undo.repairs} - (set() if undo.fitted else FITTED)
+    return tuple(name for name in REPAIRS if name in wanted)
 
 
 def _with_shares(

@@ -1,4 +1,4 @@
-"""Which sample reaches how far in which tensor: one pass, one row of numbers for each sample."""
+"""Which sample reaches how far in which tensor, and which channel: one pass over samples each."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edgec.ir import Array, Model
+from edgec.ir import Array, Model, Value
+from edgec.ops import spec_of
 from edgec.recipes.evaluate import Samples
 from edgec.repair.watch import Watch
 
@@ -48,6 +49,24 @@ class Extremes:
     def widths(self) -> Floats:
         """Return [samples, tensors]: how wide each sample's range is once zero is in it."""
         return np.maximum(self.high, 0) - np.minimum(self.low, 0)
+
+
+def channel_peaks(model: Model, names: Sequence[str], samples: Samples) -> dict[Value, Floats]:
+    """Return the largest magnitude of every channel (last axis) of what nodes with weights make."""
+    wanted = set(names)
+    made = [node.results[0] for node in model.graph if spec_of(node).quant.weights is not None]
+    values = [value for value in made if value.name in wanted and value.type.rank >= 2]
+    peaks: dict[Value, Floats] = {value: np.zeros(value.shape[-1]) for value in values}
+
+    def observe(value: Value, array: Array) -> None:
+        found = np.abs(array.reshape(-1, array.shape[-1])).max(axis=0)
+        np.maximum(peaks[value], found, out=peaks[value])
+
+    if values:
+        watch = Watch(model, values)
+        for sample in samples:
+            watch.show(sample, observe)
+    return peaks
 
 
 def _span(array: Array) -> tuple[float, float]:

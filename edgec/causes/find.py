@@ -5,16 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from edgec.causes.case import Case, Cause
-from edgec.causes.graph import channel_spread, shared_scale, tiny_ranges
+from edgec.causes.channels import channel_spread, dead_channels, weight_spread
+from edgec.causes.graph import tiny_ranges
+from edgec.causes.joins import shared_scale
+from edgec.causes.normalization import wrong_normalization
 from edgec.causes.samples import duplicate_samples, outlier_samples, saturation, too_few_samples
 
 Finder = Callable[[Case], Iterator[Cause]]
 
 FINDERS: tuple[Finder, ...] = (
+    wrong_normalization,
     shared_scale,
     outlier_samples,
     saturation,
     channel_spread,
+    weight_spread,
+    dead_channels,
     tiny_ranges,
     too_few_samples,
     duplicate_samples,

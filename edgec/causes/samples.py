@@ -39,7 +39,7 @@ def outlier_samples(case: Case) -> Iterator[Cause]:
         return
     keep = np.ones(len(case.samples), bool)
     keep[guilty] = False
-    gain = case.gain_of(Undo(ranges={**case.ranges, **case.extremes.ranges(keep)}))
+    gain = case.gain_of(Undo(ranges=case.ranges_of(keep)))
     if gain < MIN_GAIN_DB:
         return
     names = ", ".join(case.sample_name(index) for index in guilty[:_NAMED])
@@ -75,7 +75,19 @@ def too_few_samples(case: Case) -> Iterator[Cause]:
         f"{count} samples; two halves of them disagree by more than a quarter on {share:.0%} of the tensors"
     )
     step = f"Most of all on '{worst}'. Give more samples, until halves agree."
-    yield Cause("too few samples", "calibration data", what, None, "compared two halves", step)
+    lost = _lost_by_half(case)
+    gain = lost if lost >= MIN_GAIN_DB else None
+    tried = "compared two halves; the number is what all samples win over half of them"
+    yield Cause("too few samples", "calibration data", what, gain, tried, step)
+
+
+def _lost_by_half(case: Case) -> float:
+    """Return how much worse the output is, in dB, without every second sample; ranges are min/max."""
+    everything = np.ones(len(case.samples), bool)
+    half = everything.copy()
+    half[1::2] = False
+    whole, part = (case.gain_of(Undo(ranges=case.ranges_of(keep))) for keep in (everything, half))
+    return whole - part
 
 
 def duplicate_samples(case: Case) -> Iterator[Cause]:

@@ -20,6 +20,7 @@ from edgec.legalize.upsample import DecomposeResizeNearest
 from edgec.ops import spec_of
 from edgec.passes.contract import RulePass
 from edgec.passes.fuse.gelu import FUSE_GELU
+from edgec.quantize.legality import INT4_STEP, litert_takes_int4
 
 XNNPACK_MAX_CONCATENATION = 5
 _SPLIT_RESULTS = 4
@@ -107,5 +108,6 @@ PROFILE = Profile(
         Constraint("E0411", registers_version, "Update ai-edge-litert, or change this node's type or rank."),
         Constraint("E0412", kernel_takes_rank, _FLATTEN),
         Constraint("E0413", delegate_takes_rank, _FLATTEN),
+        Constraint("E0427", litert_takes_int4, INT4_STEP),
     ),
 )

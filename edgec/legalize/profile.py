@@ -1,6 +1,7 @@
 """A kernel-library profile: the passes that suit a model to the library, and what it must not contain.
 
-    early_passes ─▶ float IR ─ float_passes ─▶ calibrate, quantize ─▶ final_passes ─▶ check_profile ─▶ emit
+    early_passes ─▶ float IR ─ float_passes ─▶ integer_passes, calibrate, quantize ─▶ final_passes ─▶ emit
+                                                                                           check_profile
 
 A constraint is a function of a node. Its docstring is the rule, as errors and documentation show it; it
 returns None where the node obeys, else the actual state in a few words.
@@ -37,8 +38,8 @@ class Profile:
     """A kernel library. `library` is its name for people; `precisions` are those it has kernels for.
 
     `early_passes` run on the front end's IR, for patterns that simplifying would hide. `float_passes` run on
-    the float graph, before calibration sees it. `final_passes` run on the graph as it will be emitted, float
-    or quantized; they keep every value.
+    the float graph, `integer_passes` on one that is about to be quantized, both before calibration sees it.
+    `final_passes` run on the graph as it will be emitted, float or quantized; they keep every value.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Profile:
     float_passes: tuple[RulePass, ...]
     final_passes: tuple[RulePass, ...]
     constraints: tuple[Constraint, ...]
+    integer_passes: tuple[RulePass, ...] = ()
 
 
 _MODULES = {"litert_xnnpack": "edgec.legalize.litert_xnnpack", "tflm": "edgec.legalize.tflm"}

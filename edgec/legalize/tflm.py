@@ -7,6 +7,7 @@ alone, so a missing element type or too high a rank shows only on the device, so
 from __future__ import annotations
 
 from edgec.ir import DType, Node
+from edgec.legalize.agreement import DecomposeSum, FullyConnectedToConv2D
 from edgec.legalize.cuts import DecomposeGather
 from edgec.legalize.grouped_conv import DecomposeGroupedConv2D
 from edgec.legalize.joins import DecomposeConcatenation, DecomposeTile
@@ -14,6 +15,7 @@ from edgec.legalize.profile import Constraint, Profile
 from edgec.ops import spec_of
 from edgec.ops.versions import is_hybrid
 from edgec.passes.contract import RulePass
+from edgec.quantize.legality import INT4_STEP, micro_takes_int4
 from edgec.quantize.lookup import UseLookupTable
 
 TFLM_MAX_CONCATENATION = 10
@@ -58,7 +60,7 @@ def joins_few(node: Node) -> str | None:
 def weights_match_activations(node: Node) -> str | None:
     """TFLM has no hybrid kernels: float activations need float weights, int8 activations int8 weights."""
     weights = spec_of(node).quant.weights
-    if weights is None:
+    if weights is None or node.operand(weights.operand).dtype is DType.INT4:  # which has a rule of its own
         return None
     operands = (node.operand(weights.data), node.operand(weights.operand))
     hybrid = is_hybrid(node, weights.operand) or operands[1].dtype is DType.FLOAT16
@@ -107,6 +109,7 @@ PROFILE = Profile(
             ),
         ),
     ),
+    integer_passes=(RulePass("agree_with_litert", (FullyConnectedToConv2D(), DecomposeSum())),),
     final_passes=(
         RulePass(
             "legalize_for_tflm_final",
@@ -121,5 +124,6 @@ PROFILE = Profile(
         Constraint("E0418", weights_match_activations, _PRECISION),
         Constraint("E0419", constants_are_plain, _PRECISION),
         Constraint("E0420", indices_are_int32, "Cast indices to int32 in the source model."),
+        Constraint("E0428", micro_takes_int4, INT4_STEP),
     ),
 )

@@ -58,6 +58,9 @@ def _real(value: Value) -> Array:
     """Return `scale · (q - zero_point)`, each channel with its own."""
     quantization = value.type.quantization
     assert quantization is not None
+    if quantization.block_size:
+        rows = value.constant().reshape(-1, quantization.block_size).astype(np.float32)
+        return (rows * np.asarray(quantization.scale, np.float32)[:, None]).reshape(value.shape)
     shape = [1] * value.type.rank
     if quantization.per_axis:
         shape[quantization.quantized_dimension] = -1

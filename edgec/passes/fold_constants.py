@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from edgec.ir import Graph, Model, Node
 from edgec.kernels import fold_nodes
+from edgec.ops import spec_of
 from edgec.ops.control import called_graphs
 from edgec.passes.contract import PassResult
 
@@ -38,7 +39,8 @@ def _foldable(graph: Graph) -> list[Node]:
     for node in graph:
         operands = [value for value in node.operands if value is not None]
         known = all(value.is_constant or value.producer in found for value in operands)
-        if known and operands and not called_graphs(node) and not _is_storage(node) and not _explodes(node):
+        kept = called_graphs(node) or spec_of(node).emit.states or _is_storage(node) or _explodes(node)
+        if known and operands and not kept:  # a node with a state gives other results in the next run
             found[node] = None
     return list(found)
 

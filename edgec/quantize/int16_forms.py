@@ -8,7 +8,13 @@
     hard_swish(x)                    → mul(x, mul(relu6(x + 3), 1/6))              (`prepare`)
     div(x, constant)                 → mul(x, 1 / constant): its kernel gives up where a divisor rounds to 0
     softmax over many classes        → exp(d) / (n * mean(exp(d))),  d = max(x - max x, -20)
+    log_softmax over few classes     → d - log(n * mean(exp(d))),  d as above
+    arg_max(x)                       → arg_max(x - max x == 0): of booleans there is a kernel
     less(x, y), equal(x, y), ...     → less(x - y, 0): their kernels compare integers, and 0 is 0 in any scale
+
+l2_normalization has no form: int16 kernels of rsqrt and div end the run where a small vector's sum of
+squares rounds to 0, and a table of log is coarse there. TFLM has none of exp, log and reduce_max in int16, so
+what needs them is refused for it.
 
 Run before calibration, in place of `int8_rules`. Float results change by rounding alone; elu by 1e-7, since
 exp(x) - 1 is less exact near 0 than its own kernel, far below a step of int16.
@@ -23,9 +29,9 @@ from edgec.ir import DYNAMIC, DType, Node, Value
 from edgec.ops import Builder
 from edgec.ops.infer import expect
 from edgec.ops.normalization import SoftmaxAttributes
-from edgec.ops.reduce import ReducerAttributes
+from edgec.ops.reduce import ArgMaxAttributes, ReducerAttributes
 from edgec.ops.resize import DepthToSpaceAttributes, SpaceToDepthAttributes
-from edgec.quantize.prepare import NEEDED
+from edgec.quantize.prepare import JOINED, NEEDED
 from edgec.quantize.prepare.gates import DecomposeHardSwish
 from edgec.quantize.prepare.powers import ReplaceDivision
 from edgec.rewrite import NoMatch, Rule, no_match
@@ -33,6 +39,9 @@ from edgec.rewrite import NoMatch, Rule, no_match
 KERNEL_CLASSES = 256
 """Up to here the int16 softmax is exact to 256 * exp(-10) = 1 %, 38 dB, which int8 weights hide. The longer
 form is exacter, but has a calibrated range: an answer surer than any in calibration would be cut off."""
+
+LOG_CLASSES = 64
+"""Up to here the table of the logarithm is near enough; see `DecomposeLogSoftmax`."""
 
 _NOT_FLOAT = no_match("quantization touches float tensors alone")
 
@@ -168,6 +177,53 @@ class DecomposeWideSoftmax:
 
 
 @dataclass(frozen=True)
+class DecomposeLogSoftmax:
+    """log_softmax(x) → d - log(n * mean(exp(d))),  d = x - reduce_max(x), in the mean at least -20
+
+    The sum lies between 1 and n. The kernel of log draws lines between 512 entries for -n..n: near 1 they are
+    (n / 256)² / 8 off, 0.008 for 64 classes; for a thousand it would be 2.
+    """
+
+    name: str = "decompose_log_softmax"
+    kinds: tuple[str, ...] = ("log_softmax",)
+
+    def apply(self, node: Node, build: Builder) -> Sequence[Value] | NoMatch:
+        """Compute the logarithm of the sum once a row."""
+        x = node.operand(0)
+        classes = x.shape[-1]
+        if not _is_float(node) or not 0 < classes <= LOG_CLASSES:
+            return no_match(f"{classes} classes are too many for a table of the logarithm")
+        axis, keep = build.constant([x.type.rank - 1]), ReducerAttributes(keep_dims=True)
+        below = build.op("sub", [x, build.op("reduce_max", [x, axis], keep)])
+        powers = build.op("exp", [build.op("maximum", [below, build.constant(-20.0)])])
+        total = build.op("mul", [build.op("mean", [powers, axis], keep), build.constant(float(classes))])
+        return [build.op("sub", [below, build.op("log", [total])])]
+
+
+@dataclass(frozen=True)
+class ArgOfEqual:
+    """arg_max(x) → arg_max(equal(x - reduce_max(x), 0)), and arg_min(x) with reduce_min
+
+    The first of equal flags is the first of equal elements. In int16 the difference of the two largest may
+    round to 0 where they are one step apart; then the first of them is taken.
+    """
+
+    name: str = "arg_of_equal"
+    kinds: tuple[str, ...] = ("arg_max", "arg_min")
+
+    def apply(self, node: Node, build: Builder) -> Sequence[Value] | NoMatch:
+        """Ask for the first element that is no less than the largest."""
+        x, axis = node.operand(0), node.operand(1)
+        if not _is_float(node) or axis.data is None:
+            return no_match("not float, or along an axis that is computed at run time")
+        extreme = "reduce_max" if node.kind == "arg_max" else "reduce_min"
+        along = build.constant([int(axis.data.reshape(-1)[0])])
+        most = build.op(extreme, [x, along], ReducerAttributes(keep_dims=True))
+        flags = build.op("equal", [build.op("sub", [x, most]), build.constant(0.0)])
+        return [build.op("arg_max", [flags, axis], ArgMaxAttributes(node.result.dtype))]
+
+
+@dataclass(frozen=True)
 class CompareWithZero:
     """`less(x, y) → less(x - y, 0)`, and so for all six comparisons."""
 
@@ -196,10 +252,10 @@ FORMS: tuple[Rule, ...] = (
 )
 
 
-WITH_EXP: tuple[Rule, ...] = (DecomposeElu(), DecomposeWideSoftmax())
-"""For LiteRT; TFLM has no int16 exp."""
+WITH_EXP: tuple[Rule, ...] = (DecomposeElu(), DecomposeWideSoftmax(), DecomposeLogSoftmax(), ArgOfEqual())
+"""For LiteRT; TFLM has no int16 exp, log and reduce_max."""
 
 
 def int16_rules(*, exp: bool = True) -> tuple[Rule, ...]:
     """Return the rules to apply before calibrating for int16; `exp`: the target has an int16 one."""
-    return (*NEEDED, *FORMS, *(WITH_EXP if exp else ()))
+    return (*NEEDED, *JOINED, *FORMS, *(WITH_EXP if exp else ()))

@@ -12,15 +12,18 @@ functions that take a node are constraints for a profile: docstring is the rule,
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from edgec.diagnostics import Diagnostic, Severity
-from edgec.ir import DType, Node
+from edgec.ir import DType, Node, Value
 from edgec.ops import spec_of
 from edgec.quantize import problems
 
 WeightType = Literal["int8", "int4"]
 Library = Literal["litert_xnnpack", "tflm"]
+
+INT4_STEP = "Store these weights as int8 in the source, or compile its float model with --weights."
+"""What a reader can do about int4 weights that no kernel takes; constraints of the profiles say it."""
 
 _MICRO = "tflm"
 _IMPOSSIBLE = {
@@ -60,6 +63,11 @@ def scheme_problems(precision: str, weights: WeightType | None, library: str) ->
     return [Diagnostic(problems.SCHEME, "--weights", f"{what} on {library}", why, step)]
 
 
+def weight_types(precision: str, library: str) -> tuple[WeightType, ...]:
+    """Return what `--weights` may say beside a precision on a library; nothing where it has one form only."""
+    return tuple(item for item in get_args(WeightType) if not scheme_problems(precision, item, library))
+
+
 def scheme_notes(precision: str, weights: WeightType | None, library: str) -> list[Diagnostic]:
     """Return what is slower than it looks: nodes that a scheme keeps outside of the library's delegate."""
     default = "int8" if precision in ("int8", "int16x8", "dynamic") else None
@@ -81,12 +89,16 @@ def litert_takes_int4(node: Node) -> str | None:
     """LiteRT computes with int4 weights in CONV_2D and FULLY_CONNECTED, and in DEPTHWISE_CONV_2D beside int8.
 
     DEPTHWISE_CONV_2D with int16 activations runs and is wrong; TRANSPOSE_CONV and BATCH_MATMUL refuse int4.
+    Weights in blocks are for FULLY_CONNECTED with float activations.
     """
     found = _int4_beside(node)
     facts = spec_of(node).quant.weights
-    if found is None or (facts is not None and found in facts.int4):
+    if found is None or facts is None:
         return None
-    return f"int4 weights beside {found} activations"
+    if _in_blocks(node.operand(facts.operand)):
+        takes = node.kind == "fully_connected" and found is DType.FLOAT32
+        return None if takes else f"int4 weights in blocks beside {found} activations"
+    return None if found in facts.int4 else f"int4 weights beside {found} activations"
 
 
 def micro_takes_int4(node: Node) -> str | None:
@@ -105,6 +117,11 @@ def micro_takes_int4(node: Node) -> str | None:
     if scales > 1 and node.kind in kinds_with_one_weight_scale("int4", _MICRO):
         return f"int4 weights with {scales} scales"
     return None
+
+
+def _in_blocks(weights: Value) -> bool:
+    quantization = weights.type.quantization
+    return quantization is not None and quantization.block_size > 0
 
 
 def _int4_beside(node: Node) -> DType | None:

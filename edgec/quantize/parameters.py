@@ -4,7 +4,9 @@
 
     activations   asymmetric int8:  scale = (high - low) / 255,  zero_point = round(-128 - low / scale)
                   with low <= 0 <= high, so that zero (padding, ReLU) is exact
-                  symmetric int16:  scale = max(-low, high) / 32767,  zero_point = 0: kernels assume it
+                  symmetric int16:  scale = 2^n, the least whose 2^15 steps reach max(-low, high),
+                  zero_point = 0: kernels assume it. Powers of two multiply and divide exactly, in float32
+                  as in double and in the 15 bits left beside an int64 sum: every library rounds alike
     weights       symmetric narrow int8:  scale = max |w| / 127,  q in [-127, 127]
                   symmetric int4:  q in [-7, 7], scale where the squared error is least (`clipping`)
 
@@ -26,8 +28,8 @@ Floats = npt.NDArray[np.float64]
 LEVELS = 255
 WEIGHT_LIMIT = 127
 SYMMETRIC_LIMITS = {DType.INT8: WEIGHT_LIMIT, DType.INT16: 32767}
-MIN_SCALE = 1e-9
-"""The least scale of an activation: smaller ones make requantization multipliers no kernel can hold."""
+MIN_SCALE = 1e-15
+"""The least scale of an activation: products of two are far from denormal numbers, which kernels refuse."""
 
 MIN_WEIGHT_SCALE = 1e-30
 """The least scale of weights: far from denormal numbers even when multiplied by an activation's."""
@@ -84,6 +86,8 @@ def symmetric_from_limit(limit: float, dtype: DType = DType.INT8) -> Quantizatio
     """Return symmetric parameters for [-limit, limit]; ValueError for NaN or infinity."""
     if not math.isfinite(limit):
         raise ValueError(f"limit {limit} is not finite")
+    if dtype is DType.INT16:  # 1.0 itself is one step short of 32768 * 2^-15, as in kernels of fixed scale
+        return Quantization.per_tensor(2.0 ** math.ceil(math.log2(max((limit or 1.0) / 32768, MIN_SCALE))))
     return Quantization.per_tensor(max((limit or 1.0) / SYMMETRIC_LIMITS[dtype], MIN_SCALE))
 
 

@@ -9,8 +9,8 @@ rebuild  nodes copied one by one, operands read in the form   (`rebuild`)
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import replace
 
 from edgec.diagnostics import CompileError
 from edgec.ir import DType, Model, Node, Quantization, Value
@@ -18,76 +18,64 @@ from edgec.ops import Builder, spec_of
 from edgec.ops.recurrent import lstm_operands
 from edgec.quantize.counts import is_count, quantize_count
 from edgec.quantize.feasible import quantization_problems
+from edgec.quantize.idle_bounds import drop_idle_bounds
 from edgec.quantize.lookup import look_up, lookup_operands
 from edgec.quantize.lstm import add_lstm
 from edgec.quantize.names import node_name
+from edgec.quantize.negligible import settle_negligible
 from edgec.quantize.parameters import Form, as_uint8, from_range, weight_quantization
 from edgec.quantize.rebuild import Rebuilt
-from edgec.quantize.roles import Choices, Role, Roles, Treatment, assign_roles, is_real
+from edgec.quantize.roles import Role, Roles, Treatment, assign_roles, is_real
 from edgec.quantize.scales import Scales, solve_scales
-from edgec.quantize.weights import BIAS_TYPES, ChosenWeights, WeightScales, quantize_bias, raise_output_scales
-
-INTERFACE_TYPES = {
-    DType.INT8: (DType.INT8, DType.UINT8, DType.FLOAT32),
-    DType.INT16: (DType.INT16, DType.FLOAT32),
-}
-"""What a model's real inputs and outputs may be, by the type of its activations."""
+from edgec.quantize.scheme import IntegerScheme
+from edgec.quantize.shared_weights import SharedScales
+from edgec.quantize.weights import BIAS_TYPES, WeightScales, quantize_bias, raise_output_scales
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What a caller may set beside the choice of element types; see `quantize_int8`."""
+def quantize_integer(model: Model, ranges: Mapping[str, tuple[float, float]], scheme: IntegerScheme) -> Model:
+    """Return an integer model; the float model stays as it is.
 
-    input_type: DType
-    output_type: DType
-    per_axis: bool = True
-    per_tensor_kinds: Collection[str] = ()
-    allow_float_islands: bool = False
-    float_outputs: Collection[str] = ()
-    chosen_weights: Mapping[Value, ChosenWeights] = field(default_factory=dict[Value, ChosenWeights])
+    Args:
+        model: float32, after the float pipeline.
+        ranges: (min, max) by value name, for at least `observed_values(model.graph, scheme.choices)`.
+        scheme: every choice.
 
-
-def quantize_graph(
-    model: Model, ranges: Mapping[str, tuple[float, float]], choices: Choices, settings: Settings
-) -> Model:
-    """Return the quantized model; CompileError with everything that keeps the model from it.
-
-    ValueError for an input or output type that is not in `INTERFACE_TYPES`.
+    Raises:
+        CompileError: E0421 for every node without a kernel, E0422 for constants that have no range,
+            E0423 for tensors without usable range, E0424 for control flow, E0425 for unknown names.
     """
-    for dtype in (settings.input_type, settings.output_type):
-        if dtype not in INTERFACE_TYPES[choices.activations]:
-            raise ValueError(f"{dtype} inputs or outputs around {choices.activations} activations")
-    found = quantization_problems(model, choices, allow_float_islands=settings.allow_float_islands)
+    choices = scheme.choices
+    found = quantization_problems(model, choices, allow_float_islands=scheme.allow_float_islands)
     if found:
         raise CompileError(found)
     graph = model.graph
     roles = assign_roles(graph, choices)
     scales = solve_scales(graph, roles, ranges, choices.activations)
     weighted = {node.kind for node in graph if roles[node].weights is not None}
-    one_scale = frozenset(settings.per_tensor_kinds if settings.per_axis else weighted)
-    weights = WeightScales(one_scale, settings.chosen_weights)
+    one_scale = frozenset(scheme.per_tensor_kinds if scheme.per_axis else weighted)
+    weights = WeightScales(one_scale, scheme.chosen_weights)
     raise_output_scales(graph, roles, scales, weights)
-    quantizer = _Quantizer(model, roles, scales, weights, choices.activations)
-    return quantizer.run(settings.input_type, settings.output_type, settings.float_outputs)
+    made = _Quantizer(model, roles, scales, weights, scheme).run()
+    settle_negligible(made.graph)
+    drop_idle_bounds(made.graph)
+    return made
 
 
 class _Quantizer:
     def __init__(
-        self, model: Model, roles: Roles, scales: Scales, weights: WeightScales, border: DType
+        self, model: Model, roles: Roles, scales: Scales, weights: WeightScales, scheme: IntegerScheme
     ) -> None:
         self._model, self._roles, self._scales, self._weights = model, roles, scales, weights
-        self._border = border
+        self._scheme, self._border = scheme, scheme.activations
+        self._shared_scales = SharedScales(weights, roles, self._form)
         self._new = Rebuilt(model.graph.name)
 
-    def run(self, input_type: DType, output_type: DType, float_outputs: Collection[str]) -> Model:
+    def run(self) -> Model:
         for value in self._model.graph.inputs:
-            self._input(value, input_type)
+            self._input(value, self._scheme.input_type or self._border)
         for node in self._model.graph:
             self._node(node)
-        outputs = [
-            self._output(value, DType.FLOAT32 if value.name in float_outputs else output_type)
-            for value in self._model.graph.outputs
-        ]
+        outputs = [self._output(value, self._output_type(value)) for value in self._model.graph.outputs]
         self._new.graph.set_outputs(outputs)
         made = zip(self._model.inputs, self._new.graph.inputs, strict=True)
         inputs = [replace(port, dtype=value.dtype) for port, value in made]
@@ -105,6 +93,11 @@ class _Quantizer:
         made = self._new.input(value, type)
         if outer != form:
             self._new.define(value, self._new.bridge(made, form))
+
+    def _output_type(self, value: Value) -> DType:
+        if value.name in self._scheme.float_outputs:
+            return DType.FLOAT32
+        return self._scheme.output_type or self._border
 
     def _output(self, value: Value, dtype: DType) -> Value:
         if not is_real(value):
@@ -150,7 +143,7 @@ class _Quantizer:
             if index not in (role.weights, role.bias)
         ]
         if role.weights is not None:
-            for index, value in self._weights_and_bias(node, role, wanted[role.data[0]], forms[0]):
+            for index, value in self._weights_and_bias(node, role, wanted[role.data[0]]):
                 operands.insert(index, value)
         self._new.copy(node, operands, forms)
 
@@ -197,12 +190,10 @@ class _Quantizer:
         (zero_point,) = form.quantization.zero_point
         return Form(form.dtype, Quantization.per_tensor(least * (1 + 2**-20), zero_point))
 
-    def _weights_and_bias(
-        self, node: Node, role: Role, form_in: Form, form_out: Form | None
-    ) -> list[tuple[int, Value]]:
+    def _weights_and_bias(self, node: Node, role: Role, form_in: Form) -> list[tuple[int, Value]]:
         """Return the quantized constants with their operand indices, lower index first."""
-        assert role.weights is not None and form_out is not None
-        scales = self._weights.guarded(node, role, form_in.scale, form_out.scale)
+        assert role.weights is not None
+        scales = self._shared_scales.of(node)
         form = Form(role.weight_type, weight_quantization(scales, self._weights.axis(node)))
         found = [(role.weights, self._weight(node.operand(role.weights), form))]
         if role.bias is not None:

@@ -58,7 +58,7 @@ class Rebuilt:
     def untouched(self, old: Value) -> Value:
         """Return the value in the form it was made in; a constant as it is."""
         if old not in self._made:
-            self.define(old, self.graph.constant(old.constant(), old.name))
+            self.define(old, Value(self.graph.unique_name(old.name), old.type, old.constant()))
         return self._made[old]
 
     def read(self, old: Value, form: Form | None) -> Value:

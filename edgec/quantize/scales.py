@@ -13,12 +13,14 @@ passes through same-scale nodes may saturate outside of what comes out of them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from edgec.diagnostics import CompileError, Diagnostic
 from edgec.ir import DType, Graph, Node, Quantization, Value
 from edgec.ops import spec_of
+from edgec.ops.spec import Constraint
 from edgec.quantize import problems
 from edgec.quantize.known_ranges import Range, known_ranges
 from edgec.quantize.parameters import STORED_LIMITS, Form, from_range, represented, symmetric_from_limit
@@ -43,18 +45,28 @@ In int16 four bits: the twelve that stay are still finer than int8 weights."""
 MAX_WIDENING_TO_SYMMETRIC = 1.5
 """The same for a zero point of 0 where a delegate asks for it: a slower kernel is better than 6 dB."""
 
+MIN_SCALE_OF_FIXED = {DType.INT8: 2.0**-24, DType.INT16: 1e-9}
+"""The least scale of what a kernel with a fixed output scale reads: its multiplier is no ratio of two scales.
+The reference kernels of SOFTMAX and LOG_SOFTMAX end the process below 2^-26 / beta; ranges this small move no
+result by a step."""
+
 _ZERO: Range = (0.0, 0.0)
 
 
 @dataclass(slots=True)
 class _Group:
-    """Places that share a scale. `narrowest` is the least width among the ranges to cover."""
+    """Places that share a scale, at least `least`. `narrowest` is the least width among ranges to cover.
+
+    `coarse`: a kernel cuts ratios of its scales to 16 bits, see `_coarse`.
+    """
 
     dtype: DType = DType.INT8
     needed: Range | None = None
     narrowest: float = float("inf")
     fixed: Quantization | None = None
     symmetric: bool = False
+    least: float = 0.0
+    coarse: bool = False
 
     def absorb(self, other: _Group) -> None:
         """Take over what another group needs."""
@@ -63,6 +75,8 @@ class _Group:
         self.narrowest = min(self.narrowest, other.narrowest)
         self.fixed = self.fixed or other.fixed
         self.symmetric = self.symmetric or other.symmetric
+        self.least = max(self.least, other.least)
+        self.coarse = self.coarse or other.coarse
 
     def cover(self, needed: Range) -> None:
         """Widen to a range that a reader needs."""
@@ -157,10 +171,20 @@ class _Solver:
         value, dtype = place
         if is_fixed(value, self._roles):
             return _fixed_group(value, dtype)
-        group = _Group(dtype, symmetric=any(_is_factor(node, index) for node, index in value.uses))
+        symmetric = any(_is_factor(node, index) for node, index in value.uses)
+        around = (value.producer, *value.users)
+        coarse = any(node is not None and node.kind == "hard_swish" for node in around)
+        group = _Group(dtype, symmetric=symmetric, least=self._least_scale(place), coarse=coarse)
         if needs_whole_range(value, self._graph, self._roles):
             group.cover(self._ranges[value.name])
         return group
+
+    def _least_scale(self, place: Place) -> float:
+        """Return the least scale that the kernels which read a place compute with."""
+        value, dtype = place
+        readers = [user for user in value.users if self._roles[user].quantized]
+        fixed = any(spec_of(user).quant.constraint is Constraint.FIXED_OUTPUT_SCALE for user in readers)
+        return MIN_SCALE_OF_FIXED[dtype] if fixed else 0.0
 
     def _link(self, node: Node) -> None:
         """Put the results of a same-scale node, and its activation if it is the only one, into one group."""
@@ -267,6 +291,22 @@ def _is_factor(node: Node, index: int) -> bool:
 def _parameters(group: _Group) -> Quantization:
     if group.fixed is not None:
         return group.fixed
+    found = _coarse(_from_needed(group)) if group.coarse else _from_needed(group)
+    return found if found.scale[0] >= group.least else Quantization.per_tensor(group.least, *found.zero_point)
+
+
+def _coarse(exact: Quantization) -> Quantization:
+    """Return the next scale of 8 significant bits: at most 0.8 % larger, zero stays where it is.
+
+    HARD_SWISH cuts ratios of scales to 16 bits. LiteRT computes them in float32, TFLM in double. Ratios of
+    8-bit numbers are 2^-24 or more away from where that cut rounds, and float32 is 2^-25 off at most.
+    """
+    mantissa, exponent = math.frexp(exact.scale[0])
+    scale = math.ldexp(math.ceil(mantissa * 256), exponent - 8)
+    return Quantization.per_tensor(scale, *exact.zero_point)
+
+
+def _from_needed(group: _Group) -> Quantization:
     low, high = group.needed or _ZERO
     limit = max(-low, high)
     if (

@@ -1,4 +1,4 @@
-"""From the float model and its samples to the quantized model: by a recipe, or by a search for one."""
+"""From the float model and its samples to the quantized model: by recipe, by trial, or by search."""
 
 from __future__ import annotations
 
@@ -13,10 +13,19 @@ from edgec.diagnostics import Diagnostic
 from edgec.ir import DType, Model
 from edgec.quantize.heads import Head
 from edgec.recipes.costs import cheapest_first
-from edgec.recipes.evaluate import Evaluation, EvaluationData, Samples, calibration_positions, hold_out
-from edgec.recipes.journal import FileJournal, NoJournal
+from edgec.recipes.evaluate import (
+    Evaluation,
+    EvaluationData,
+    Samples,
+    calibration_positions,
+    hold_out,
+)
+from edgec.recipes.journal import FileJournal, Memory, NoJournal
+from edgec.recipes.logits import Comparison
+from edgec.recipes.metrics import Floats
 from edgec.recipes.recipe import Recipe, Repair
 from edgec.recipes.search import Search, SearchResult
+from edgec.recipes.tune import NOTHING_OPEN, Open, Tuning, noise_of, split, tune
 from edgec.recipes.workbench import Interface, Progress, Workbench
 from edgec.repair import Gain
 
@@ -31,7 +40,10 @@ class Budget:
 
 @dataclass(frozen=True)
 class Task:
-    """What to quantize, with what, and how it is judged; `data` is labelled data, if there is some."""
+    """What to quantize, with what, and how it is judged; `data` is labelled data, if there is some.
+
+    `choices` are those of the recipe that measurements may change.
+    """
 
     model: Model
     samples: SampleSet
@@ -43,6 +55,7 @@ class Task:
     metric: str | None = None
     threads: int = 2
     cache: RangeCache = NO_CACHE
+    choices: Open = NOTHING_OPEN
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +73,7 @@ class Integers:
     sample_name: Callable[[int], str]
     evaluation: Evaluation
     search: SearchResult | None = None
+    tuning: Tuning | None = None
     gains: Mapping[Repair, tuple[Gain, ...]] = field(default_factory=dict[Repair, tuple[Gain, ...]])
     notes: tuple[Diagnostic, ...] = ()
     heads: tuple[Head, ...] = ()
@@ -75,11 +89,15 @@ def quantize_by_recipe(
     progress: Progress = lambda what, done, total: None,
     say: Callable[[str], None] = lambda text: None,
 ) -> Integers:
-    """Return the model quantized by the task's recipe, or by the cheapest one within its budget.
+    """Return the model quantized by the task's recipe, the best near it, or the cheapest within its budget.
 
     A quarter of the calibration samples is held out only where something is judged with them: a search
-    without the user's own data, or the calibrator `auto`.
+    without the user's own data, or the calibrator `auto`. What is best is judged that way, too, on some of
+    the samples; the recipe found then takes its ranges from all.
     """
+    tuning = None if task.budget is not None else _tune(task, progress)
+    if tuning is not None:
+        task = replace(task, recipe=tuning.recipe)
     judged = task.budget is not None or task.recipe.calibrator == "auto"
     calibration, held = hold_out(task.samples) if judged else (task.samples, None)
     data = task.data or held or EvaluationData(task.samples, None, "the calibration samples")
@@ -110,8 +128,9 @@ def quantize_by_recipe(
         _names(task.samples, judged),
         evaluation,
         search,
+        tuning,
         bench.repaired(recipe).gains,
-        (*cached.notes, *(head.note() for head in heads)),
+        (*_notes(tuning), *cached.notes, *(head.note() for head in heads)),
         heads,
     )
 
@@ -120,6 +139,45 @@ def _names(samples: SampleSet, held_out: bool) -> Callable[[int], str]:
     """Return what names a calibration sample by its position among those that were not held out."""
     positions = calibration_positions(len(samples)) if held_out else range(len(samples))
     return lambda index: samples.name(positions[index])
+
+
+def _notes(tuning: Tuning | None) -> tuple[Diagnostic, ...]:
+    return () if tuning is None else (tuning.note(),)
+
+
+def _tune(task: Task, progress: Progress) -> Tuning | None:
+    """Return the best recipe near the task's; None where nothing is open or samples are too few to tell."""
+    parts = split(task.samples) if task.choices else None
+    if parts is None:
+        return None
+    memory = _memory(task)
+    known = memory.recall()
+    if known is not None:
+        return known
+    calibration, judges = parts
+    bench = Workbench(
+        task.model, calibration, task.interface, judges=judges, profile=task.profile, threads=task.threads
+    )
+    compared = Comparison(task.model, judges, task.threads)
+
+    def measure(recipe: Recipe) -> Floats:
+        return noise_of(*compared.answers(bench.quantize(recipe)))
+
+    def tell(done: int, total: int) -> None:
+        progress("choose a recipe", done, total)
+
+    tuning = tune(task.recipe, task.choices, measure, len(task.samples), tell)
+    memory.keep(tuning)
+    return tuning
+
+
+def _memory(task: Task) -> Memory:
+    """Return where the choice for this model, these samples and these options is kept."""
+    if task.cache.folder is None:
+        return Memory(None)
+    settings = f"{task.recipe} {task.choices} {task.interface} {task.profile}"
+    key = range_key(task.model, task.samples, "tune", settings)
+    return Memory(task.cache.folder.parent / "tuned" / f"{key}.json")
 
 
 def _search(

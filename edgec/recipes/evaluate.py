@@ -15,7 +15,7 @@ from typing import Protocol
 
 import numpy as np
 
-from edgec.calibrate.arrays import memory_columns, open_columns
+from edgec.calibrate.arrays import FileColumn, memory_columns, open_columns
 from edgec.calibrate.binding import array_samples
 from edgec.calibrate.data import InputSpec, SampleSet
 from edgec.calibrate.preprocess import Preprocess
@@ -174,11 +174,11 @@ def open_evaluation(
     """Return the samples and labels of an .npz file, or of arrays by name.
 
     Raises:
-        CompileError: E0615 without one array of labels, or with another number of labels than samples;
-            E03xx for samples that do not fit the inputs.
+        CompileError: E0615 for a file that cannot be opened, without one array of labels, or with another
+            number of labels than samples; E03xx for samples that do not fit the inputs.
     """
     where = "--eval" if isinstance(source, Mapping) else str(source)
-    columns = memory_columns(source) if isinstance(source, Mapping) else open_columns(Path(source))
+    columns = memory_columns(source) if isinstance(source, Mapping) else _columns_of(Path(source))
     found = [column for column in columns if column.name in LABELS]
     if len(found) != 1:
         have = ", ".join(f"'{column.name}'" for column in columns) or "nothing"
@@ -192,6 +192,17 @@ def open_evaluation(
             Diagnostic(LABELS_CODE, where, f"has {len(labels)} labels for {len(samples)} samples")
         )
     return EvaluationData(in_memory(samples), labels, f"{len(samples)} labelled samples of {where}")
+
+
+def _columns_of(path: Path) -> Sequence[FileColumn]:
+    """Return a file's arrays, after seeing that it can be opened: saving it again would not help there."""
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        what = "is a folder" if path.is_dir() else f"cannot be opened: {error.strerror or error}"
+        step = f"Check the path given to --eval: an .npz with the model's inputs and {' or '.join(LABELS)}."
+        raise CompileError(Diagnostic(LABELS_CODE, str(path), what, next_step=step)) from None
+    return open_columns(path)
 
 
 def _is_held_out(index: int) -> bool:

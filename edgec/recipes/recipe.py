@@ -66,6 +66,10 @@ class Recipe:
         """Return the recipe with one repair more."""
         return replace(self, repairs=tuple({*self.repairs, name}))
 
+    def without_repair(self, name: Repair) -> Recipe:
+        """Return the recipe with one repair less."""
+        return replace(self, repairs=tuple(one for one in self.repairs if one != name))
+
     def __str__(self) -> str:
         parts = [self.precision, self.calibrator, *(f"+{name}" for name in self.repairs)]
         parts += [] if self.per_axis else ["per-tensor"]

@@ -14,7 +14,7 @@ from edgec.calibrate.ranges import Ranges, choose_ranges, collect_histograms
 from edgec.calibrate.statistics import Histograms
 from edgec.emit import emit
 from edgec.ir import DType, Model, Value
-from edgec.quantize import ChosenWeights, quantize_int8, quantize_int16x8
+from edgec.quantize import ChosenWeights, IntegerScheme, quantize_int8, quantize_integer
 from edgec.quantize.heads import Head, find_heads
 from edgec.quantize.names import node_name
 from edgec.recipes.costs import estimate_cost
@@ -44,13 +44,17 @@ FLOAT_REPAIRS: tuple[Repair, ...] = ("absorb", "equalize")
 
 @dataclass(frozen=True)
 class Interface:
-    """What the compile's options say about every quantized form of the model, whatever the recipe."""
+    """What the compile's options say about every quantized form of the model, whatever the recipe.
+
+    `fixed_ranges` hold by tensor name whatever was calibrated: those of raw pixels.
+    """
 
     input_type: DType | None = None
     output_type: DType | None = None
     allow_float_islands: bool = False
     per_tensor_kinds: tuple[str, ...] = ()
     weights: DType = DType.INT8
+    fixed_ranges: Mapping[str, Range] = field(default_factory=dict[str, Range])
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,7 +177,8 @@ class Workbench:
         values = needs_values(recipe.calibrator)
         score = None if self._judges is None else self._score(model, recipe, self._judges)
         bits = 16 if recipe.precision == "int16x8" else 8
-        return choose_ranges(self._histograms(model, values), recipe.calibrator, score, bits)
+        found = choose_ranges(self._histograms(model, values), recipe.calibrator, score, bits)
+        return replace(found, by_name={**found.by_name, **self._interface.fixed_ranges})
 
     def _histograms(self, model: Model, values: bool) -> Histograms:
         def collect() -> Histograms:
@@ -231,34 +236,22 @@ class Workbench:
         weights: Mapping[Value, ChosenWeights],
     ) -> Model:
         asked = self._interface
+        ranges = {**ranges, **asked.fixed_ranges}
         heads = self.heads(model, recipe, ranges)
-        if recipe.precision == "int16x8":
-            return quantize_int16x8(
-                model,
-                ranges,
-                input_type=asked.input_type or DType.INT16,
-                output_type=asked.output_type or DType.INT16,
-                per_axis=recipe.per_axis,
-                per_tensor_kinds=asked.per_tensor_kinds,
-                weights=asked.weights,
-                allow_float_islands=asked.allow_float_islands,
-                float_nodes=recipe.float_nodes,
-                chosen_weights=weights,
-            )
-        return quantize_int8(
-            model,
-            ranges,
-            input_type=asked.input_type or DType.INT8,
-            output_type=asked.output_type or DType.INT8,
-            per_axis=recipe.per_axis,
-            per_tensor_kinds=asked.per_tensor_kinds,
-            weights=asked.weights,
-            allow_float_islands=asked.allow_float_islands,
+        scheme = IntegerScheme(
+            DType.INT16 if recipe.precision == "int16x8" else DType.INT8,
+            asked.weights,
+            asked.input_type,
+            asked.output_type,
+            recipe.per_axis,
+            asked.per_tensor_kinds,
+            asked.allow_float_islands,
             float_nodes=(*recipe.float_nodes, *(name for head in heads for name in head.nodes)),
             int16_nodes=recipe.int16_nodes,
             float_outputs=[name for head in heads for name in head.outputs],
             chosen_weights=weights,
         )
+        return quantize_integer(model, ranges, scheme)
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 import edgec
+from edgec.calibrate.pixels import NO_PIXELS, RawPixels
 from edgec.diagnostics import Diagnostic
 from edgec.ir import Model, Port, Value
 from edgec.ops import spec_of
@@ -18,7 +19,9 @@ from edgec.reports.model import (
     Breaker,
     Calibration,
     FloatOp,
+    MeasuredRecipe,
     Partitions,
+    PixelFeed,
     Pruning,
     Quantization,
     RepairGain,
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
     from edgec.recipes.apply import Integers
     from edgec.recipes.recipe import Repair
     from edgec.recipes.search import Trial
+    from edgec.recipes.tune import Tuning
     from edgec.targets import Target
 
 
@@ -53,6 +57,7 @@ class ReportParts:
     size_bytes: int
     sha256: str
     precision: str
+    pixels: RawPixels = NO_PIXELS
 
 
 def build_report(
@@ -77,7 +82,7 @@ def build_report(
         artifact=Artifact(None, parts.sha256),
         target=parts.board.name,
         precision=parts.precision,
-        inputs=_tensors(parts.ir.inputs, graph.inputs),
+        inputs=tuple(_with_feed(info, parts.pixels) for info in _tensors(parts.ir.inputs, graph.inputs)),
         outputs=_tensors(parts.ir.outputs, graph.outputs),
         ops=dict(sorted(Counter(spec_of(node).emit.builtin for node in nodes).items())),
         transposes=len(transposes),
@@ -109,7 +114,15 @@ def describe_integers(made: Integers, samples: SampleSet) -> Quantization:
     scheme = f"{recipe.precision}, {scales} weights"
     repairs = tuple(_repair_gain(name, made) for name in recipe.repairs)
     trials = () if made.search is None else tuple(map(_trial, made.search.pareto))
-    return Quantization(scheme, calibration, tuple(tensors), _float_ops(made.model), repairs, trials)
+    candidates = None if made.tuning is None else tuple(_candidates(made.tuning))
+    return Quantization(
+        scheme, calibration, tuple(tensors), _float_ops(made.model), repairs, trials, candidates
+    )
+
+
+def _candidates(tuning: Tuning) -> Iterator[MeasuredRecipe]:
+    for item in tuning.tried:
+        yield MeasuredRecipe(str(item.recipe), item.gain_db, item.recipe == tuning.recipe)
 
 
 def _repair_gain(name: Repair, made: Integers) -> RepairGain:
@@ -165,6 +178,17 @@ def _tensors(ports: Sequence[Port], values: Sequence[Value]) -> tuple[TensorInfo
         info = TensorInfo(port.name, value.shape, str(value.dtype), scale, zero_point, port.layout)
         found.append(info)
     return tuple(found)
+
+
+def _with_feed(info: TensorInfo, pixels: RawPixels) -> TensorInfo:
+    """Add what an image input takes, where it takes raw pixels."""
+    found = [each for each in pixels.inputs if each.name == info.name]
+    if not found:
+        return info
+    height, width = info.shape[2:] if info.layout == "nchw" else info.shape[1:3]
+    color = "gray" if found[0].channels == 1 else "rgb"
+    subtract = 128 if info.dtype == "int8" else 0
+    return replace(info, pixels=PixelFeed(color, width, height, pixels.settings.how_to_resize, subtract))
 
 
 def _parameters(ir: Model) -> int:

@@ -47,9 +47,7 @@ def _trials(report: Report) -> Iterator[RenderableType]:
     table.add_column("recipe")
     for title in ("drop", "SQNR", "size", "cost"):
         table.add_column(title, justify="right")
-    least = min(trial.cost for trial in trials) or 1.0
-    for trial in trials:
-        cost = f"{trial.cost / least:.2f}x"
+    for trial, cost in words.relative_costs(trials):
         numbers = (f"{trial.drop:.3g}", words.decibels(trial.sqnr_db), words.size(trial.size_bytes), cost)
         table.add_row(Text(trial.recipe), *numbers)
     yield table
@@ -65,11 +63,16 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
     yield "size", words.size(report.size_bytes) + (f", {change}" if change else "")
     if report.arena_bytes is not None:
         yield "arena", words.size(report.arena_bytes)
+    for info in report.inputs:
+        if info.pixels is not None:
+            yield "input", f"{info.name}: {words.pixel_feed(info.pixels)}"
     yield (
         "work",
         f"{words.count(report.macs)} multiply-accumulates, {words.count(report.parameters)} parameters",
     )
     yield "runs as", words.partitions(report.partitions)
+    if report.quantization and report.quantization.candidates:
+        yield "recipe", words.chosen_recipe(report.quantization.candidates)
     outputs = report.verification.outputs if report.verification else ()
     for output in outputs[:_LISTED]:
         yield visible(output.name), f"{words.decibels(output.sqnr_db)}, {words.verdict(output)}"

@@ -134,6 +134,8 @@ def _read_dataclass(kind: type[DataclassInstance], value: Json, where: str) -> o
     found: dict[str, object] = {}
     for field in fields(kind):
         place = f"{where}.{field.name}" if where else field.name
+        if field.name not in value and field.default is None:
+            continue  # older versions of this schema say nothing of it, and null means nothing to say
         if field.name not in value:
             raise _MismatchError(place, "this field is missing")
         found[field.name] = _read(hints[field.name], value[field.name], place)

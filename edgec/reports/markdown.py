@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from edgec.reports import words
 from edgec.reports.escape import markdown_code as code
 from edgec.reports.escape import markdown_text as text
-from edgec.reports.model import Report, TensorInfo
+from edgec.reports.model import Quantization, Report, TensorInfo
 
 _LISTED = 12  # rows of the long tables; the JSON report has them all
 
@@ -107,6 +107,10 @@ def _tensors(report: Report) -> Iterator[str]:
         for role, info in named
     )
     yield from table(("", "name", "shape", "type", "real value"), rows)
+    for info in report.inputs:
+        if info.pixels is not None:
+            yield f"Feed {code(info.name)}: {text(words.pixel_feed(info.pixels))}."
+            yield ""
 
 
 def _quantized(info: TensorInfo) -> str:
@@ -140,6 +144,7 @@ def _quantization(report: Report) -> Iterator[str]:
         yield f"Calibrated on {samples} of {code(data.source)} with {text(data.observer)},"
         yield f"sha256 {code(data.sha256)}."
     yield ""
+    yield from _recipes(found)
     for node in found.float_ops:
         yield f"- stays in float: {code(node.node)} ({text(node.kind)}): {text(node.why)}"
     yield ""
@@ -150,6 +155,35 @@ def _quantization(report: Report) -> Iterator[str]:
     if rows:
         yield from table(("tensor", "min", "max", "SQNR"), rows[:_LISTED], numbers=(1, 2, 3))
     yield from _more(len(rows))
+
+
+def _recipes(found: Quantization) -> Iterator[str]:
+    """Yield what repairs won, and the recipes that were tried."""
+    for repair in found.repairs:
+        yield f"- repair {text(words.repair(repair))}"
+    yield ""
+    if found.candidates:
+        gains = [
+            (text(item.recipe), f"{item.gain_db:+.1f} dB", "chosen" if item.chosen else "")
+            for item in found.candidates
+        ]
+        yield from table(("recipe, on held-out samples", "gain", ""), gains, numbers=(1,))
+        yield ""
+    if found.trials:
+        trials = [
+            (
+                text(item.recipe),
+                f"{item.drop:.3g}",
+                words.decibels(item.sqnr_db),
+                words.size(item.size_bytes),
+                cost,
+            )
+            for item, cost in words.relative_costs(found.trials)
+        ]
+        yield from table(
+            ("recipe, cheapest first", "drop", "SQNR", "size", "cost"), trials, numbers=(1, 2, 3, 4)
+        )
+        yield ""
 
 
 def _pruning(report: Report) -> Iterator[str]:

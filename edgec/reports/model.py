@@ -49,11 +49,26 @@ class Artifact:
 
 
 @dataclass(frozen=True, slots=True)
+class PixelFeed:
+    """What to feed an image input that takes raw pixels (--raw-pixels): 0..255, less `subtract`, no more.
+
+    `color` is the order of the channels (rgb or gray), `resize` how images of another size became the model's
+    in calibration, null where nobody said.
+    """
+
+    color: str
+    width: int
+    height: int
+    resize: str | None
+    subtract: int
+
+
+@dataclass(frozen=True, slots=True)
 class TensorInfo:
     """A model input or output as its user sees it; a dimension of -1 is dynamic.
 
     Real value = scale × (integer − zero_point); both are null for float tensors. `layout` is `nhwc`,
-    `nchw` or null where axes have no such meaning.
+    `nchw` or null where axes have no such meaning. `pixels` is null for all but inputs of raw pixels.
     """
 
     name: str
@@ -62,6 +77,7 @@ class TensorInfo:
     scale: float | None = None
     zero_point: int | None = None
     layout: str | None = None
+    pixels: PixelFeed | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,10 +208,20 @@ class TriedRecipe:
 
 
 @dataclass(frozen=True, slots=True)
+class MeasuredRecipe:
+    """A recipe that was tried on held-out samples: dB less noise at the outputs than the first one."""
+
+    recipe: str
+    gain_db: float
+    chosen: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Quantization:
     """How real numbers became integers. `calibration` is null where none is needed (dynamic, float16).
 
-    `trials` are those of a search (--max-drop), the cheapest first.
+    `trials` are those of a search (--max-drop), the cheapest first; `candidates` what a compile without one
+    chose from, null where nothing was left open.
     """
 
     scheme: str
@@ -204,6 +230,7 @@ class Quantization:
     float_ops: tuple[FloatOp, ...] = ()
     repairs: tuple[RepairGain, ...] = ()
     trials: tuple[TriedRecipe, ...] = ()
+    candidates: tuple[MeasuredRecipe, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

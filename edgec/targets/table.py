@@ -51,8 +51,16 @@ def _row(target: Target) -> TargetRow:
         features=", ".join(target.cpu.features),
         memory=_memory(target.memory),
         profile=target.profile,
-        precisions=", ".join(target.precisions),
+        precisions=", ".join(_with_weights(precision, target.profile) for precision in target.precisions),
     )
+
+
+def _with_weights(precision: str, profile: str) -> str:
+    """Return a precision and what `--weights` may be beside it: "int8 (weights int8, int4)"."""
+    from edgec.quantize.legality import weight_types
+
+    types = weight_types(precision, profile)
+    return f"{precision} (weights {', '.join(types)})" if types else precision
 
 
 def _cpu(cpu: Cpu) -> str:

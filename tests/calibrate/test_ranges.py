@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -95,14 +96,31 @@ def test_other_observers_see_the_same_tensors(observer: str) -> None:
     values[0, 0] = 1000.0
     graph = Graph()
     x = graph.add_input("x", TensorType((1, 10_000)))
-    graph.set_outputs([Builder(graph).op("relu", [x], name="y")])
-    model = Model(graph, [Port("x", x.shape, DType.FLOAT32)], [Port("y", x.shape, DType.FLOAT32)])
+    graph.set_outputs([Builder(graph).op("neg", [Builder(graph).op("relu", [x], name="y")], name="z")])
+    model = Model(graph, [Port("x", x.shape, DType.FLOAT32)], [Port("z", x.shape, DType.FLOAT32)])
     found = collect_ranges(model, [{"x": values}], observer)
-    assert set(found) == {"x", "y"}
+    assert set(found) == {"x", "y", "z"}
     assert found["y"][0] == 0.0
     assert found.observer == observer
     if observer == "percentile":
         assert 3.0 < found["y"][1] < 6.0
+    assert found["z"][0] == -1000.0  # an answer is never cut off: the rare one may be what counts
+
+
+@pytest.mark.parametrize("end", ["logistic", "softmax"])
+def test_what_only_becomes_an_answer_keeps_its_range(end: str) -> None:
+    """Logits of a rare detection lie far from all others, and squared errors would clip them away."""
+    values = np.random.default_rng(0).normal(size=(1, 10_000)).astype(np.float32)
+    values[0, 0] = 1000.0
+    graph = Graph()
+    x = graph.add_input("x", TensorType((1, 10_000)))
+    build = Builder(graph)
+    answer = build.op(end, [build.op("neg", [x], name="y")], name="z")
+    graph.set_outputs([answer])
+    model = Model(graph, [Port("x", x.shape, DType.FLOAT32)], [Port("z", answer.shape, DType.FLOAT32)])
+    found = collect_ranges(model, [{"x": values}], "percentile")
+    useful = {"logistic": -math.log(1023)}.get(end, -1000.0)  # beyond, a sigmoid's int8 result is 0
+    assert found["y"][0] == pytest.approx(useful)
 
 
 def test_ranges_survive_json() -> None:

@@ -1,4 +1,4 @@
-"""Each cause is found where it was planted, with an ablation, and not where it was not."""
+"""Causes in the samples: found where they were planted, with an ablation, and not where they were not."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ import numpy as np
 from edgec.calibrate.ranges import collect_ranges
 from edgec.causes import Case, Cause
 from edgec.causes.case import Undo
-from edgec.causes.graph import shared_scale
 from edgec.causes.samples import duplicate_samples, outlier_samples, saturation, too_few_samples
 from edgec.ir import Array, Model, Value
 from edgec.ops import Builder
 from edgec.ops.matmul import FullyConnectedAttributes
-from edgec.ops.movement import ConcatenationAttributes
 from edgec.quantize import quantize_int8
 from edgec.recipes.evaluate import Evaluation, EvaluationData
 from tests.support.ir_graphs import make_model
@@ -27,11 +25,6 @@ def _dense(build: Builder, x: Value) -> Value:
     return build.op(
         "fully_connected", [x, weights, build.constant(np.zeros(4, np.float32))], FullyConnectedAttributes()
     )
-
-
-def _joined(build: Builder, x: Value) -> Value:
-    large = build.op("mul", [x, build.constant(np.float32(500))])
-    return build.op("concatenation", [large, build.op("logistic", [x])], ConcatenationAttributes(1))
 
 
 def _samples(model: Model, rows: Array) -> list[dict[str, Array]]:
@@ -96,13 +89,6 @@ def test_values_beyond_their_range_are_saturation() -> None:
     (cause,) = saturation(_case(make_model(_dense, (1, 8)), _uniform(32, 1) / 10, _uniform(16, 2)))
     assert cause.gain_db is not None
     assert cause.gain_db > 10
-
-
-def test_a_shared_scale_names_both_parts() -> None:
-    """Values of 500 and probabilities of at most 1 share one scale; both are named with their ranges."""
-    case = _case(make_model(_joined, (1, 8)), _uniform(16, 1), _uniform(16, 2))
-    found = _all(shared_scale(case))
-    assert all("in one scale" in cause.what for cause in found)
 
 
 def _all(causes: object) -> list[Cause]:

@@ -114,10 +114,14 @@ def test_one_scale_is_never_called_per_axis() -> None:
 
 
 def test_int16_is_symmetric_whatever_the_range() -> None:
-    """Kernels assume a zero point of 0, so a one-sided range leaves half of the integers unused."""
-    assert from_range(0.0, 3.2767, DType.INT16) == Quantization.per_tensor(1e-4)
-    assert from_range(-3.2767, 1.0, DType.INT16) == Quantization.per_tensor(1e-4)
-    assert from_range(0.0, 0.0, DType.INT16) == Quantization.per_tensor(1 / 32767)
+    """Kernels assume a zero point of 0, so a one-sided range leaves half of the integers unused.
+
+    Scales are powers of two: 3.2767 needs 4 = 32768 * 2^-13, 1 needs 32768 * 2^-15.
+    """
+    assert from_range(0.0, 3.2767, DType.INT16) == Quantization.per_tensor(2.0**-13)
+    assert from_range(-3.2767, 1.0, DType.INT16) == Quantization.per_tensor(2.0**-13)
+    assert from_range(0.0, 0.0, DType.INT16) == Quantization.per_tensor(2.0**-15)
+    assert from_range(-1.0, 0.5, DType.INT16) == Quantization.per_tensor(2.0**-15)
     low, high = represented(Quantization.per_tensor(0.5), DType.INT16)
     assert (low, high) == (-16384.0, 16383.5)
 

@@ -41,7 +41,7 @@ def test_the_keys_that_scripts_rely_on(samples: ModuleType) -> None:
         *("macs", "arena_bytes", "verification", "quantization", "timings", "diagnostics"),
     }
     assert set(data["source"]) >= {"format", "sha256", "opset"}
-    assert set(data["inputs"][0]) == {"name", "shape", "dtype", "scale", "zero_point", "layout"}
+    assert set(data["inputs"][0]) == {*("name", "shape", "dtype", "scale", "zero_point", "layout", "pixels")}
     assert set(data["verification"]["outputs"][0]) >= {"name", "max_abs_error", "sqnr_db", "cosine"}
     assert (data["ops"]["conv_2d"], data["transposes"]) == (12, 1)
     assert data["inputs"][0]["shape"] == [1, 8, 8, 1]
@@ -115,6 +115,15 @@ def test_a_missing_field_is_named(samples: ModuleType, path: tuple[str | int, ..
     """However deep, and also in a section that may be null as a whole."""
     text = _error(_without(samples.INT8.to_dict(), *path))
     assert text.startswith(f"E0505 old.json: {field}: this field is missing.")
+
+
+def test_what_older_reports_do_not_say_is_null(samples: ModuleType) -> None:
+    """A report made before inputs could be pixels and recipes were tried is still a report."""
+    old = _without(_without(samples.INT8.to_dict(), "inputs", 0, "pixels"), "quantization", "candidates")
+    read = Report.from_dict(old, "old.json")  # type: ignore[arg-type]
+    assert read.inputs[0].pixels is None
+    assert read.quantization is not None
+    assert read.quantization.candidates is None
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from edgec.reports.model import (
     FloatOp,
     Gate,
     Partitions,
+    PixelFeed,
     PrunedLayer,
     Pruning,
     Quantization,
@@ -33,6 +34,7 @@ from edgec.reports.model import (
     TensorInfo,
     TensorRange,
     TransposeSite,
+    TriedRecipe,
 )
 from edgec.reports.render import RENDERERS, renderer_for, write_report
 
@@ -47,6 +49,21 @@ def test_every_form_renders_every_report(samples: ModuleType, tmp_path: Path, su
     text = path.read_bytes().decode("utf-8")
     assert "digits.onnx" in text
     assert text == RENDERERS[suffix](report)
+
+
+@pytest.mark.parametrize("suffix", [".md", ".html"])
+def test_recipes_and_repairs_are_told(samples: ModuleType, suffix: str) -> None:
+    """What was tried, what it won, what was chosen, and what a search has to choose from, in numbers."""
+    trials = (
+        TriedRecipe("int8 minmax", 0.75, 31.0, 34_560, 2.0),
+        TriedRecipe("int8 minmax +1 int16", 0.25, 38.5, 34_600, 5.0),
+    )
+    quantization = replace(samples.INT8.quantization, trials=trials)
+    report = RENDERERS[suffix](replace(samples.INT8, quantization=quantization))
+    text = re.sub(r"\\([-+.])", r"\1", report)
+    for words in ("+4.2 dB", "chosen", "11 nodes better, the median one by 3.1 dB", "2.50x", "38.5 dB"):
+        assert words in text
+    assert "equalize: no node better" in text
 
 
 @pytest.mark.parametrize("name", ["report.pdf", "report"])
@@ -273,3 +290,13 @@ def test_long_tables_say_what_they_leave_out(samples: ModuleType) -> None:
     assert "… and 18 more in the JSON report." in render_markdown(report)
     assert "The first 24 of 30 tensors; the JSON report has them all." in render_html(report)
     assert len(json.loads(report.to_json())["quantization"]["tensors"]) == 30
+
+
+def test_every_page_says_what_to_feed_an_input_of_pixels(samples: ModuleType) -> None:
+    """The sentence stands in HTML and Markdown; inputs without pixels have their scale there."""
+    (info,) = samples.INT8.inputs
+    fed = replace(samples.INT8, inputs=(replace(info, pixels=PixelFeed("rgb", 8, 8, None, 0)),))
+    sentence = "uint8 pixels 0..255, RGB, 8 x 8; nothing to subtract"
+    for render in (render_html, render_markdown):
+        assert sentence in re.sub(r"\s+", " ", render(fed))
+        assert sentence not in re.sub(r"\s+", " ", render(samples.INT8))

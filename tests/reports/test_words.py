@@ -9,7 +9,33 @@ from types import ModuleType
 import pytest
 
 from edgec.reports import words
-from edgec.reports.model import Gate, Partitions, Tolerance
+from edgec.reports.model import Gate, MeasuredRecipe, Partitions, PixelFeed, Tolerance, TriedRecipe
+
+
+def test_what_to_feed_an_input_of_pixels() -> None:
+    """Everything that a device has to do, and that it has to do nothing else."""
+    feed = PixelFeed("rgb", 224, 192, "crop 0.875, bilinear", 0)
+    assert words.pixel_feed(feed) == (
+        "uint8 pixels 0..255, RGB, 224 x 192, resize crop 0.875, bilinear; "
+        "nothing to subtract, nothing to divide"
+    )
+    feed = PixelFeed("gray", 28, 28, None, 128)
+    assert words.pixel_feed(feed) == ("int8 pixels -128..127, grey, 28 x 28; subtract 128, nothing to divide")
+
+
+def test_which_recipe_was_chosen() -> None:
+    """The gain is against the first; where the first stayed there is none to speak of."""
+    first, better = MeasuredRecipe("int8 minmax", 0.0, False), MeasuredRecipe("int8 mse", 3.14, True)
+    assert words.chosen_recipe((first, better)) == "int8 mse: 3.1 dB less noise than int8 minmax, 2 tried"
+    stays = (replace(first, chosen=True), replace(better, chosen=False))
+    assert words.chosen_recipe(stays) == "int8 minmax, the best of 2 tried"
+
+
+def test_costs_of_a_search_are_relative() -> None:
+    """Costs only compare recipes of one search, so the cheapest is 1."""
+    trials = [TriedRecipe("a", 0.5, 30.0, 100, 4.0), TriedRecipe("b", 0.1, 40.0, 100, 5.0)]
+    assert [cost for _, cost in words.relative_costs(trials)] == ["1.00x", "1.25x"]
+    assert words.relative_costs([]) == []
 
 
 @pytest.mark.parametrize(

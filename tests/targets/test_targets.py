@@ -196,7 +196,7 @@ def test_the_table_speaks_in_words(tmp_path: Path) -> None:
         "",
         "256 KiB RAM, 128 KiB arena",
         "tflm",
-        "int8",
+        "int8 (weights int8, int4)",
     )
     assert tuple(row.target for row in targets_table()) == list_targets()
 

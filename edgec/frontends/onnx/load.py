@@ -55,9 +55,8 @@ def load_onnx(model: Path | bytes | onnx.ModelProto) -> Source:
     raw = _read(path) if path is not None else bytes(model)
     where = str(path) if path is not None else "model bytes"
     proto = _parse(raw, where)
-    if path is not None:
-        _load_external_data(proto, path.parent, where)
-    return _checked(proto, raw, path)
+    outside = 0 if path is None else _load_external_data(proto, path.parent, where)
+    return _checked(proto, raw, path, outside)
 
 
 def _read(path: Path) -> bytes:
@@ -110,7 +109,8 @@ def _looks_like(raw: bytes) -> str:
     return f"Its {len(raw)} bytes do not decode: truncated or damaged."
 
 
-def _checked(proto: onnx.ModelProto, raw: bytes, path: Path | None) -> Source:
+def _checked(proto: onnx.ModelProto, raw: bytes, path: Path | None, outside: int = 0) -> Source:
+    """Return the source of a sound model; `outside` are the bytes that it keeps in other files."""
     digest = hashlib.sha256(raw).hexdigest()
     kept = raw if path is None else None  # a large file would otherwise be held twice
     _check_ir_version(proto, path)
@@ -119,7 +119,7 @@ def _checked(proto: onnx.ModelProto, raw: bytes, path: Path | None) -> Source:
     declared = _opset(proto, path)
     if declared < MIN_OPSET:
         proto = _upgraded(proto, declared, path)
-    source = Source(proto, declared, max(declared, MIN_OPSET), digest, len(raw), path, kept)
+    source = Source(proto, declared, max(declared, MIN_OPSET), digest, len(raw) + outside, path, kept)
     if not proto.graph.node and not proto.graph.output:
         raise CompileError(
             Diagnostic(
@@ -291,18 +291,24 @@ def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
                 yield from _tensors(subgraph)
 
 
-def _load_external_data(proto: onnx.ModelProto, folder: Path, where: str) -> None:
-    """Fill tensors kept in other files. A path outside the model's folder is an attack or a mistake."""
+def _load_external_data(proto: onnx.ModelProto, folder: Path, where: str) -> int:
+    """Fill tensors kept in other files and return their bytes.
+
+    A path outside the model's folder is an attack or a mistake.
+    """
     import onnx
 
+    size = 0
     for tensor in _tensors(proto.graph):
         if tensor.data_location != onnx.TensorProto.EXTERNAL:
             continue
         entries = {entry.key: entry.value for entry in tensor.external_data}
         path = _external_path(entries.get("location", ""), folder, tensor.name, where)
         tensor.raw_data = _read_range(path, entries, tensor.name, where)
+        size += len(tensor.raw_data)
         tensor.data_location = onnx.TensorProto.DEFAULT
         del tensor.external_data[:]
+    return size
 
 
 def _external_path(location: str, folder: Path, tensor: str, where: str) -> Path:

@@ -114,7 +114,7 @@ class _Importer:
     def _read_tensors(self, scope: _Scope) -> None:
         for index, table in enumerate(scope.table.tensors or []):
             try:
-                scope.tensors[index] = read_tensor(self.file, table, index)
+                scope.tensors[index] = read_tensor(self.file, table, index, scope.table.tensors)
             except TensorError as error:
                 scope.unreadable[index] = f"'{text(table.name) or index}' {error}"
 

@@ -44,6 +44,12 @@ class TfliteFile:
         """File size."""
         return len(self.raw)
 
+    @property
+    def holds_int4(self) -> bool:
+        """Whether a tensor is int4: of LiteRT's kernel sets some misread it (`stages.py` chooses one)."""
+        int4 = schema().TensorType.INT4
+        return any(tensor.type == int4 for graph in self.table.subgraphs for tensor in graph.tensors or ())
+
     def runnable(self) -> Path | bytes:
         """Return what the source's own runtime can load."""
         return self.path if self.path is not None else self.raw

@@ -15,7 +15,7 @@ from edgec.frontends.tflite.structure import text
 from edgec.frontends.tflite.tensors import enum_name
 from edgec.ir import Attributes, DType, Value
 from edgec.ops import OpSpec
-from edgec.ops.elementwise import CastAttributes
+from edgec.ops.elementwise import AddAttributes, CastAttributes, SubAttributes
 from edgec.ops.normalization import SoftmaxAttributes
 from edgec.ops.recurrent import StatefulAttributes
 from edgec.ops.variables import ReadVariableAttributes
@@ -86,6 +86,8 @@ def _with_results(context: Context, attributes: Attributes) -> Attributes:
     if isinstance(attributes, SoftmaxAttributes):
         dtypes = (context.input(0).dtype, context.results[0].type.dtype)
         return replace(attributes, wide_result=dtypes == (DType.INT8, DType.INT16))
+    if isinstance(attributes, AddAttributes | SubAttributes) and context.input(0).dtype is not DType.INT16:
+        return replace(attributes, pot_scale_int16=False)  # the schema's default says nothing here
     return attributes
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import prod
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from edgec.emit.options import schema
+from edgec.frontends.tflite.blockwise import BlockError, blocks, is_blockwise, scales_of
 from edgec.frontends.tflite.load import TfliteFile
 from edgec.frontends.tflite.structure import numbers, text
 from edgec.ir import Array, DType, Quantization, TensorType
@@ -33,8 +35,11 @@ class Tensor:
     is_variable: bool
 
 
-def read_tensor(file: TfliteFile, table: Table, index: int) -> Tensor:
-    """Return a tensor; TensorError where its element type, packing or data cannot be taken."""
+def read_tensor(file: TfliteFile, table: Table, index: int, graph: Sequence[Table] = ()) -> Tensor:
+    """Return a tensor; TensorError where its element type, packing or data cannot be taken.
+
+    `graph` are all tensors of its graph: what is quantized in blocks has its scales in another one.
+    """
     dtype = _dtype(table.type)
     shape = tuple(numbers(table.shape))
     declared = tuple(numbers(table.shapeSignature)) or shape
@@ -44,7 +49,7 @@ def read_tensor(file: TfliteFile, table: Table, index: int) -> Tensor:
         raise TensorError("is stored sparse, which is not read; convert the model without sparse weights")
     if table.externalBuffer:
         raise TensorError("keeps its data in another file, which is not read")
-    type = TensorType(shape, dtype, _quantization(table.quantization, shape, dtype))
+    type = TensorType(shape, dtype, _quantization(file, table.quantization, shape, dtype, graph))
     # the converter joins the names of all it fused with ';', the last operation first
     name = text(table.name).split(";")[0] or f"tensor_{index}"
     return Tensor(name, type, declared, _data(file, table, type), bool(table.isVariable))
@@ -74,10 +79,12 @@ def _dtype(number: int) -> DType:
     return dtype
 
 
-def _quantization(table: Table, shape: tuple[int, ...], dtype: DType) -> Quantization | None:
+def _quantization(
+    file: TfliteFile, table: Table, shape: tuple[int, ...], dtype: DType, graph: Sequence[Table]
+) -> Quantization | None:
     """Return the parameters; ranges without a scale (`min`, `max` alone) are notes, not quantization."""
     if table is not None and table.details is not None:
-        raise TensorError("is quantized in blocks, which this compiler does not take")
+        return _with_details(file, table.details, shape, dtype, graph)
     if table is None or table.scale is None or isinstance(table.scale, int) or not len(table.scale):
         return None
     if dtype.is_float or dtype is DType.BOOL:
@@ -94,6 +101,21 @@ def _quantization(table: Table, shape: tuple[int, ...], dtype: DType) -> Quantiz
             raise TensorError(f"has {len(scale)} scales for axis {axis} of {shape}")
         axis = 0
     return Quantization(scale, points, axis)
+
+
+def _with_details(
+    file: TfliteFile, details: Table, shape: tuple[int, ...], dtype: DType, graph: Sequence[Table]
+) -> Quantization:
+    if not is_blockwise(details):
+        name = type(details).__name__.removesuffix("T")
+        raise TensorError(f"is quantized by {name}, which this compiler does not take")
+    try:
+        scales = scales_of(details, graph)
+        raw = _bytes(file, scales.buffer)
+        halves = None if raw is None else raw[: raw.size // 2 * 2].view(np.float16)
+        return blocks(shape, dtype, int(details.blockSize), scales, halves)
+    except BlockError as error:
+        raise TensorError(str(error)) from None
 
 
 def _data(file: TfliteFile, table: Table, type: TensorType) -> Array | None:

@@ -3,11 +3,16 @@
     without int8 kernel              stays int8 because
     square, pow, neg                 → mul                                 (`powers`)
 
+    a form for every step            one for all
+    x + fully_connected(y) + c       → x + fully_connected(y, c)           (`sums`)
+    fully_connected of every row     → fully_connected of all rows         (`products`)
+
     int8 kernel outside XNNPACK      inside
     div(x, constant)                 → mul(x, 1 / constant)                (`powers`)
     hard_swish, hard sigmoid         → add, mul, fused relu6               (`gates`)
     prelu                            → depthwise_conv_2d over x, relu(x)   (`slopes`)
     average_pool_2d                  → depthwise_conv_2d                   (`pools`)
+    max_pool_2d 1x1 with a stride    → strided_slice                       (`pools`)
     relu, relu6 of their own         → a clamp that saturation makes idle  (`clamps`)
 
     inside, but slow or coarse       faster and finer
@@ -25,13 +30,18 @@ from __future__ import annotations
 from edgec.quantize.prepare.channels import ScaleChannels
 from edgec.quantize.prepare.clamps import PoolActivation
 from edgec.quantize.prepare.gates import AbsorbScaleBehindRelu6, DecomposeHardSwish
-from edgec.quantize.prepare.pools import AveragePoolToDepthwise
+from edgec.quantize.prepare.pools import AveragePoolToDepthwise, SubsampleByStrides
 from edgec.quantize.prepare.powers import DecomposeNeg, DecomposePow, DecomposeSquare, ReplaceDivision
+from edgec.quantize.prepare.products import JoinProducts
 from edgec.quantize.prepare.slopes import DecomposePRelu
+from edgec.quantize.prepare.sums import MoveBiasBeforeSum, SkipReshapeBeforeSum
 from edgec.rewrite import Rule
 
 NEEDED: tuple[Rule, ...] = (DecomposeSquare(), DecomposePow(), DecomposeNeg())
 """Without these a node would have no int8 form at all."""
+
+JOINED: tuple[Rule, ...] = (SkipReshapeBeforeSum(), MoveBiasBeforeSum(), JoinProducts())
+"""For every kernel library: fewer roundings, and one weight tensor for one node."""
 
 DELEGATED: tuple[Rule, ...] = (
     ReplaceDivision(),
@@ -39,6 +49,7 @@ DELEGATED: tuple[Rule, ...] = (
     AbsorbScaleBehindRelu6(),
     DecomposePRelu(),
     AveragePoolToDepthwise(),
+    SubsampleByStrides(),
     ScaleChannels(),
     PoolActivation(),
 )
@@ -47,4 +58,4 @@ DELEGATED: tuple[Rule, ...] = (
 
 def int8_rules(*, delegate: bool = True) -> tuple[Rule, ...]:
     """Return the rules to apply before calibrating for int8; `delegate`: the target runs XNNPACK."""
-    return (*NEEDED, *(DELEGATED if delegate else ()))
+    return (*NEEDED, *JOINED, *(DELEGATED if delegate else ()))

@@ -1,7 +1,9 @@
-"""Averages over windows, as depthwise convolutions with equal weights.
+"""Averages over windows, as depthwise convolutions with equal weights; and pools of one pixel.
 
-    average_pool_2d(x, k x k)  →  depthwise_conv_2d(x, 1 / k²)
-    with padding               →  ... * (k² / cells inside the image), one factor for each window
+    average_pool_2d(x, k x k)       →  depthwise_conv_2d(x, 1 / k²)
+    with padding                    →  ... * (k² / cells inside the image), one factor for each window
+    max_pool_2d(x, 1x1, stride s)   →  strided_slice(x, s), as ResNet v2 has it in its shortcuts: XNNPACK
+                                       takes no pool of one pixel with a stride
 
 AVERAGE_POOL_2D counts cells inside the image alone, a convolution counts padding as zeros, so windows at the
 border are scaled up again. The pool's result shares its operand's scale; a convolution has its own, fitted
@@ -67,6 +69,27 @@ class AveragePoolToDepthwise:
             return [y]
         factors = build.constant(border.astype(np.float32)[None, :, :, None])
         return [build.op("mul", [y, factors], MulAttributes(activation))]
+
+
+@dataclass(frozen=True)
+class SubsampleByStrides:
+    """max_pool_2d(x, 1x1, stride s) → strided_slice(x, s)"""
+
+    name: str = "subsample_by_strides"
+    kinds: tuple[str, ...] = ("max_pool_2d",)
+
+    def apply(self, node: Node, build: Builder) -> Sequence[Value] | NoMatch:
+        """Take every s-th pixel, where the strides divide the image: legalizing cuts such slices."""
+        x, pool = node.operand(0), expect(node.attributes, Pool2DAttributes)
+        strides = (pool.stride_h, pool.stride_w)
+        if (pool.filter_height, pool.filter_width) != (1, 1) or strides == (1, 1):
+            return no_match("the window has more than one pixel, or moves pixel by pixel")
+        if pool.fused_activation_function is not NONE or not x.type.is_static:
+            return no_match("it has an activation, or a dynamic shape")
+        if any(size % stride for size, stride in zip(x.shape[1:3], strides, strict=True)):
+            return no_match(f"strides {strides} do not divide an image of {x.shape[1:3]}")
+        begin, steps = build.constant([0, 0, 0, 0]), build.constant([1, *strides, 1])
+        return [build.op("strided_slice", [x, begin, build.constant(list(x.shape)), steps])]
 
 
 def _border_factors(node: Node, pool: Pool2DAttributes) -> Wide:

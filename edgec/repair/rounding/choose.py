@@ -2,11 +2,14 @@
 
     nearest                 what the quantizer gives, bias as it is: the candidate to beat
     bias only               the same integers, the mean output error taken back by the bias
-    compensating (λ, μ)     t = W - ((H + μ'I)⁻¹ C)ᵀ      takes back what the layers before got wrong
-                            integers for t by feedback and descent in the metric H + λ'I, and the bias
+    compensating (λ)        integers for t = W by feedback and descent in the metric H + λ'I, and the bias
+    compensating (λ, μ)     the same for t = W - ((H + μ'I)⁻¹ C)ᵀ: takes back what the layers before got wrong
 
 λ' and μ' are λ and μ times the mean power of a column: large ones trust the samples less, and few samples ask
 for a larger μ first. Both halves judge, each what the other gave. The winner is solved again on all samples.
+
+Taking back others' errors is a regression with a parameter for each weight. Halves of samples that resemble
+each other (windows of one recording) do not see it overfit, so it has to have many positions for each column.
 """
 
 from __future__ import annotations
@@ -22,8 +25,15 @@ from edgec.repair.rounding.integers import Metric
 from edgec.repair.rounding.moments import Covariance, Moments
 from edgec.repair.rounding.stored import Stored
 
-DAMPING = ((0.01, 0.01), (0.1, 0.1), (1.0, 1.0))
-"""The pairs (λ, μ) that every layer tries."""
+DAMPING = (0.01, 0.1, 1.0)
+"""The λ, and pairs of λ = μ, that layers try."""
+
+POSITIONS_FOR_UPSTREAM = 16
+"""Output positions for each column from which on the errors of layers before may be taken back.
+
+Measured on evaluation samples: with all layers allowed an embedding of speech lost 2.4 dB against biases
+alone, an LSTM's classifier (100 positions, 560 columns) 4.3 dB; from 16 on the networks tried gained.
+"""
 
 CLIPPINGS = {DType.INT8: (1.0,), DType.INT4: (1.0, 0.92, 0.84, 0.76, 0.68, 0.6)}
 """Tried scales as parts of max |t| / limit. With 127 levels each way clipping gains nothing."""
@@ -62,7 +72,9 @@ def choose(weights: Floats, nearest: Stored, halves: tuple[Moments, Moments]) ->
     """Return the best candidate for weights [g, m, k] that a quantizer stores as `nearest`."""
     first, second = (half.covariance() for half in halves)
     layer = _Layer(weights, nearest)
-    recipes: list[_Recipe] = [None, (), *DAMPING]
+    enough = halves[0].count + halves[1].count >= POSITIONS_FOR_UPSTREAM * weights.shape[2]
+    recipes: list[_Recipe] = [None, (), *((damping, None) for damping in DAMPING)]
+    recipes += [(damping, damping) for damping in DAMPING] if enough else []
     errors = [
         (
             layer.error(layer.candidate(recipe, first), second)
@@ -76,7 +88,7 @@ def choose(weights: Floats, nearest: Stored, halves: tuple[Moments, Moments]) ->
     return Choice(layer.candidate(recipes[best], whole), errors[0], errors[best])
 
 
-_Recipe = tuple[float, float] | tuple[()] | None
+_Recipe = tuple[float, float | None] | tuple[()] | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,10 +109,12 @@ class _Layer:
 
 
 def compensating(
-    weights: Floats, nearest: Stored, seen: Covariance, rounding: float, upstream: float
+    weights: Floats, nearest: Stored, seen: Covariance, rounding: float, upstream: float | None
 ) -> Stored:
-    """Return integers that compensate, with damping λ = `rounding` and μ = `upstream`."""
-    target = weights - np.linalg.solve(_damped(seen.h, upstream), seen.c).transpose(0, 2, 1)
+    """Return integers that compensate: damping λ = `rounding`, μ = `upstream`; None takes nothing back."""
+    target = weights
+    if upstream is not None:
+        target = weights - np.linalg.solve(_damped(seen.h, upstream), seen.c).transpose(0, 2, 1)
     alive = np.any(weights, axis=2)
     search = _Search(Metric(_damped(seen.h, rounding), nearest.limit), nearest)
     return search.run(np.where(alive[..., None], target, 0.0), np.abs(weights).max(axis=2))

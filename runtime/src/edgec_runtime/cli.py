@@ -162,9 +162,11 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
 
 def _add_scaling(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--mean", type=float, default=0.0, help="image pixels become (pixel - mean) / std (0)"
+        "--mean",
+        type=float,
+        help="image pixels become (pixel - mean) / std (0); leave both out for a model of raw pixels",
     )
-    parser.add_argument("--std", type=_limit, default=255.0, help="see --mean (255)")
+    parser.add_argument("--std", type=_limit, help="see --mean (255)")
 
 
 def _whole(text: str) -> int:

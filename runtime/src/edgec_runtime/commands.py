@@ -16,8 +16,9 @@ from edgec_runtime.benchmark import BenchOptions, benchmark
 from edgec_runtime.doctor import examine, failed
 from edgec_runtime.errors import ModelFileError, RuntimeInputError
 from edgec_runtime.info import file_info
+from edgec_runtime.manifest import check_manifest, sha256_of
 from edgec_runtime.model import Model
-from edgec_runtime.quantization import to_real
+from edgec_runtime.quantization import dequantize, to_real
 from edgec_runtime.report import BenchmarkReport
 from edgec_runtime.samples import ImageScaling, load_values, random_raw, save_npz, split_samples
 
@@ -110,7 +111,7 @@ def _random_outputs(model: Model, options: argparse.Namespace) -> dict[str, Arra
 
 
 def _file_outputs(model: Model, options: argparse.Namespace) -> dict[str, Array]:
-    values = load_values(options.input, model.inputs, ImageScaling(options.mean, options.std))
+    values = _values(model, options)
     call = model.run_raw if options.raw else model.run
     results = [call(sample) for sample in split_samples(values, model.inputs)]
     if not results:
@@ -118,8 +119,31 @@ def _file_outputs(model: Model, options: argparse.Namespace) -> dict[str, Array]
     return {name: _joined([result[name] for result in results]) for name in results[0]}
 
 
+def _values(model: Model, options: argparse.Namespace) -> dict[str, Array]:
+    """Read values; images and uint8 arrays are raw pixels where the manifest says that inputs take such."""
+    given = [name for name in ("mean", "std") if getattr(options, name) is not None]
+    feeds = {feed.name: feed for feed in check_manifest(options.model, sha256_of(options.model)).pixels}
+    pixels = [info for info in model.inputs if info.name in feeds and info.quantized]
+    if not pixels:
+        mean, std = options.mean or 0.0, 255.0 if options.std is None else options.std
+        return load_values(options.input, model.inputs, ImageScaling(mean, std))
+    if given:
+        names = " and ".join(f"--{name}" for name in given)
+        raise RuntimeInputError(
+            f"input '{pixels[0].name}': takes raw pixels, as the manifest says; leave {names} out"
+        )
+    first = pixels[0]
+    raw = ImageScaling(first.zero_point + feeds[first.name].subtract, 1 / first.scale)
+    values = load_values(options.input, model.inputs, raw)
+    for info in pixels:
+        array = values[info.name]
+        if array.dtype == np.uint8 and not getattr(options, "raw", False):
+            values[info.name] = dequantize(array, info.scale, info.zero_point + feeds[info.name].subtract)
+    return values
+
+
 def _first_sample(model: Model, options: argparse.Namespace) -> dict[str, Array]:
-    values = load_values(options.input, model.inputs, ImageScaling(options.mean, options.std))
+    values = _values(model, options)
     sample = next(split_samples(values, model.inputs), None)
     if sample is None:
         raise RuntimeInputError(f"{options.input}: it holds no sample")

@@ -40,6 +40,7 @@ class FileInfo:
             f"{'sha256':<12} {self.sha256}",
             f"{'description':<12} {self.description or '(none)'}",
             *(f"{'input':<12} {_tensor(info)}" for info in self.inputs),
+            *(f"{'feed':<12} {feed}" for feed in self.manifest.pixels),
             *(f"{'output':<12} {_tensor(info)}" for info in self.outputs),
             f"{'signatures':<12} {', '.join(self.signatures) or '(none)'}",
             f"{'operators':<12} {sum(self.ops.values())}: {_histogram(self.ops)}",

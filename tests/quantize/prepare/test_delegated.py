@@ -12,7 +12,7 @@ from edgec.ops.pool import Pool2DAttributes
 from edgec.quantize.prepare.channels import ScaleChannels
 from edgec.quantize.prepare.clamps import PoolActivation
 from edgec.quantize.prepare.gates import AbsorbScaleBehindRelu6, DecomposeHardSwish
-from edgec.quantize.prepare.pools import AveragePoolToDepthwise
+from edgec.quantize.prepare.pools import AveragePoolToDepthwise, SubsampleByStrides
 from edgec.quantize.prepare.slopes import DecomposePRelu
 from edgec.rewrite import Rule
 from tests.quantize.prepare.cases import (
@@ -47,6 +47,12 @@ def average(window: int, stride: int, padding: Padding) -> Middle:
     return lambda sketch, x: sketch.build.op("average_pool_2d", [x], pool)
 
 
+def subsample(sketch: Sketch, x: Value) -> Value:
+    """As a shortcut of ResNet v2: every third pixel of 9x9."""
+    pool = Pool2DAttributes(Padding.VALID, 3, 3, 1, 1)
+    return sketch.build.op("max_pool_2d", [x], pool)
+
+
 def batch_norm(sketch: Sketch, x: Value) -> Value:
     """Behind a relu, so that no convolution takes it in; factors apart, as trained ones are."""
     x, build = sketch.build.op("relu", [x]), sketch.build
@@ -79,6 +85,7 @@ FORMS: dict[str, tuple[Middle, Rule]] = {
     "pool_valid": (average(3, 2, Padding.VALID), AveragePoolToDepthwise()),
     "pool_padded": (average(3, 1, Padding.SAME), AveragePoolToDepthwise()),
     "pool_padded_at_one_side": (average(2, 2, Padding.SAME), AveragePoolToDepthwise()),
+    "subsample": (subsample, SubsampleByStrides()),
     "batch_norm": (batch_norm, ScaleChannels()),
     "relu_alone": (alone, PoolActivation()),
     "relu6_shared": (shared, PoolActivation()),
@@ -113,6 +120,26 @@ def test_an_average_is_finer_than_the_pools() -> None:
     (own,) = output_sqnr(truth, compiled(network(middle, size=16), prepared=False))
     (new,) = output_sqnr(truth, compiled(network(middle, size=16), prepared=True))
     assert new > own + 1
+
+
+@pytest.mark.parametrize(
+    ("pool", "reason"),
+    [
+        (Pool2DAttributes(Padding.VALID, 2, 2, 1, 1), "strides (2, 2) do not divide an image of (9, 9)"),
+        (
+            Pool2DAttributes(Padding.VALID, 3, 3, 2, 2),
+            "the window has more than one pixel, or moves pixel by pixel",
+        ),
+        (
+            Pool2DAttributes(Padding.VALID, 3, 3, 1, 1, RELU),
+            "it has an activation, or a dynamic shape",
+        ),
+    ],
+)
+def test_other_pools_stay_pools(pool: Pool2DAttributes, reason: str) -> None:
+    """A slice with strides has no form inside XNNPACK where these do not divide the image."""
+    model = network(lambda sketch, x: sketch.build.op("max_pool_2d", [x], pool))
+    assert refusals(model, SubsampleByStrides()) == [reason]
 
 
 def test_a_relu_that_nobody_shares_costs_nothing() -> None:

@@ -1,0 +1,119 @@
+"""Calibration samples that look normalized in another way than the model was trained with.
+
+    first layers answer far too little or too much  →  what would the other normalization be?
+        values 0..1      pixels / 255           →  x * 255
+        values -1..1     (pixels - 127.5)/127.5 →  x * 127.5 + 127.5
+        values 0..255    pixels                 →  x / 255
+
+Batch norms were folded into the first layers before ranges were taken: what they brought the input to is in
+the size of weights and bias, see `edgec/calibrate/suspicions.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+
+from edgec.calibrate.ranges import collect_histograms, collect_ranges
+from edgec.calibrate.suspicions import Suspicion, find_suspicions
+from edgec.causes.case import Case, Cause, Undo
+from edgec.ir import Array, Model, Quantization
+from edgec.recipes.evaluate import Evaluation, EvaluationData, Sample, Samples
+
+MIN_GAIN_DB = 0.5
+LOOKED_AT = 32
+"""Samples to judge the input by: it is their magnitude that counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Other:
+    """Another normalization of one input: values * factor + shift, and in words."""
+
+    name: str
+    factor: float
+    shift: float
+    words: str
+
+    def apply(self, values: Array) -> Array:
+        """Return values in this normalization."""
+        return (values.astype(np.float64) * self.factor + self.shift).astype(values.dtype)
+
+
+def wrong_normalization(case: Case) -> Iterator[Cause]:
+    """Inputs whose values do not suit the first layers; undone by calibrating with the other normalization.
+
+    The number is that of samples in the other normalization: what this model makes of them, and what one
+    calibrated with them does. Where no other normalization calms the first layers, there is none.
+    """
+    first = list(islice(case.samples, LOOKED_AT))
+    for found in find_suspicions(case.model, collect_histograms(case.model, first)):
+        other = _other(found)
+        gain = None if other is None else _gain(case, first, other)
+        tried = "" if other is None or gain is None else f"calibrated with {other.words}, and judged on such"
+        message = found.diagnostic()
+        yield Cause("wrong normalization", message.where, message.what, gain, tried, message.next_step)
+
+
+def _gain(case: Case, first: list[Sample], other: _Other) -> float | None:
+    if find_suspicions(case.model, collect_histograms(case.model, [_changed(s, other) for s in first])):
+        return None
+    ranges = collect_ranges(case.model, _Changed(case.samples, other))
+    data = case.evaluation.data
+    fresh = data.samples if _suits(data.samples, other, first) else _Changed(data.samples, other)
+    judge = Evaluation(case.evaluation.model, EvaluationData(fresh, None, data.described), "error")
+    made = case.requantize(Undo(ranges={**case.ranges, **ranges}, fitted=False))
+    if _form(made, other) == _form(case.quantized, other):
+        return None  # raw pixels have their scale whatever samples show: only compiling anew would change it
+    gain = judge.score(made).worst_sqnr_db - judge.score(case.quantized).worst_sqnr_db
+    return gain if gain >= MIN_GAIN_DB else None
+
+
+def _other(found: Suspicion) -> _Other | None:
+    """Return the normalization that was probably left out, or done for nothing."""
+    low, high = found.low, found.high
+    if found.too_large and low >= 0 and 1 < high <= 255:
+        return _Other(found.name, 1 / 255, 0.0, "values / 255")
+    if not found.too_large and low >= 0 and high <= 1.01:
+        return _Other(found.name, 255.0, 0.0, "values * 255")
+    if not found.too_large and low >= -1.01 and high <= 1.01:
+        return _Other(found.name, 127.5, 127.5, "values * 127.5 + 127.5")
+    return None
+
+
+def _form(model: Model, other: _Other) -> Quantization | None:
+    ports = zip(model.inputs, model.graph.inputs, strict=True)
+    return next(value.type.quantization for port, value in ports if port.name == other.name)
+
+
+def _suits(evaluation: Samples, other: _Other, calibration: list[Sample]) -> bool:
+    """Whether evaluation samples are normalized the other way already: far larger or smaller than these."""
+    fresh = _size(sample[other.name] for sample in islice(iter(evaluation), LOOKED_AT))
+    given = _size(sample[other.name] for sample in calibration)
+    changed = _size(other.apply(sample[other.name]) for sample in calibration)
+    return abs(np.log(fresh / changed)) < abs(np.log(fresh / given))
+
+
+def _size(arrays: Iterable[Array]) -> float:
+    """Return how far samples reach; never 0."""
+    return float(np.mean([np.abs(array).max() for array in arrays])) + float(np.finfo(np.float32).tiny)
+
+
+def _changed(sample: Sample, other: _Other) -> Sample:
+    return {**sample, other.name: other.apply(sample[other.name])}
+
+
+@dataclass(frozen=True)
+class _Changed:
+    """Samples with one input in another normalization."""
+
+    samples: Samples
+    other: _Other
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (_changed(sample, self.other) for sample in self.samples)
