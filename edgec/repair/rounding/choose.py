@@ -75,17 +75,16 @@ def choose(weights: Floats, nearest: Stored, halves: tuple[Moments, Moments]) ->
     enough = halves[0].count + halves[1].count >= POSITIONS_FOR_UPSTREAM * weights.shape[2]
     recipes: list[_Recipe] = [None, (), *((damping, None) for damping in DAMPING)]
     recipes += [(damping, damping) for damping in DAMPING] if enough else []
-    errors = [
-        (
-            layer.error(layer.candidate(recipe, first), second)
-            + layer.error(layer.candidate(recipe, second), first)
-        )
-        / 2
-        for recipe in recipes
-    ]
+
+    def judged(recipe: _Recipe, sweeps: int = 0) -> float:
+        ours, theirs = (layer.candidate(recipe, half, sweeps) for half in (first, second))
+        return (layer.error(ours, second) + layer.error(theirs, first)) / 2
+
+    errors = [judged(recipe) for recipe in recipes]
     best = int(np.argmin(errors))  # the first of equals: the plainer one
     whole = halves[0].merged(halves[1]).covariance()
-    return Choice(layer.candidate(recipes[best], whole), errors[0], errors[best])
+    error = judged(recipes[best], SWEEPS) if recipes[best] else errors[best]
+    return Choice(layer.candidate(recipes[best], whole, SWEEPS), errors[0], error)
 
 
 _Recipe = tuple[float, float | None] | tuple[()] | None
@@ -96,11 +95,12 @@ class _Layer:
     weights: Floats
     nearest: Stored
 
-    def candidate(self, recipe: _Recipe, seen: Covariance) -> Candidate:
+    def candidate(self, recipe: _Recipe, seen: Covariance, sweeps: int = 0) -> Candidate:
+        """Solve for a recipe; descent costs most, and which recipe is best shows without it."""
         if recipe is None:
             return Candidate(Method.NEAREST, self.nearest, np.zeros(self.nearest.scales.shape))
         method = Method.COMPENSATED if recipe else Method.BIAS
-        stored = compensating(self.weights, self.nearest, seen, *recipe) if recipe else self.nearest
+        stored = compensating(self.weights, self.nearest, seen, *recipe, sweeps) if recipe else self.nearest
         return Candidate(method, stored, -seen.offset(stored.real - self.weights))
 
     def error(self, candidate: Candidate, judge: Covariance) -> float:
@@ -109,14 +109,14 @@ class _Layer:
 
 
 def compensating(
-    weights: Floats, nearest: Stored, seen: Covariance, rounding: float, upstream: float | None
+    weights: Floats, nearest: Stored, seen: Covariance, rounding: float, upstream: float | None, sweeps: int
 ) -> Stored:
     """Return integers that compensate: damping λ = `rounding`, μ = `upstream`; None takes nothing back."""
     target = weights
     if upstream is not None:
         target = weights - np.linalg.solve(_damped(seen.h, upstream), seen.c).transpose(0, 2, 1)
     alive = np.any(weights, axis=2)
-    search = _Search(Metric(_damped(seen.h, rounding), nearest.limit), nearest)
+    search = _Search(Metric(_damped(seen.h, rounding), nearest.limit), nearest, sweeps)
     return search.run(np.where(alive[..., None], target, 0.0), np.abs(weights).max(axis=2))
 
 
@@ -142,6 +142,7 @@ class _Search:
 
     metric: Metric
     nearest: Stored
+    sweeps: int
 
     def run(self, target: Floats, largest: Floats) -> Stored:
         """Return the best integers for a target [g, m, k]; `largest` is max |w| of each channel."""
@@ -154,9 +155,9 @@ class _Search:
             scales = np.maximum(_as_float32(natural * clipping), floor)
             best = self._better(best, self._trial(self.metric.feedback(ordered, scales), ordered, scales))
         assert best is not None
-        for refit in range(REFITS[self.nearest.dtype] + 1):
+        for refit in range(REFITS[self.nearest.dtype] + 1 if self.sweeps else 0):
             scales = best.scales if refit == 0 else np.maximum(self._refitted(best, ordered), floor)
-            q = self.metric.descend(best.q, ordered, scales, SWEEPS)
+            q = self.metric.descend(best.q, ordered, scales, self.sweeps)
             best = self._better(best, self._trial(q, ordered, scales))
         used = np.where(np.any(best.q, axis=1), best.scales, 0.0)  # as the quantizer marks a channel of zeros
         return replace(self.nearest, q=self.metric.restored(best.q), scales=self._shared(used))

@@ -14,29 +14,28 @@ import numpy as np
 from edgec.ops import Padding
 from edgec.ops.conv import Conv2DAttributes, DepthwiseConv2DAttributes, TransposeConvAttributes
 from edgec.ops.infer import window_output
-from edgec.quantize.parameters import Floats
 from edgec.repair.rounding.layers import Layer
 
 
 class Columns:
     """The rows [positions, taps, channels] of one input array, cut out lazily."""
 
-    def __init__(self, layer: Layer, x: Floats) -> None:
+    def __init__(self, layer: Layer, x: np.ndarray) -> None:
         self._layer = layer
         self._windows = _windows(layer, x)
         self.positions = int(np.prod(self._windows.shape[:3]))
 
-    def at(self, positions: np.ndarray) -> Floats:
-        """Return float64 [groups, positions, columns] at flat output positions."""
+    def at(self, positions: np.ndarray) -> np.ndarray:
+        """Return float32 [groups, positions, columns] at flat output positions."""
         image, row, column = np.unravel_index(positions, self._windows.shape[:3])
         found = self._windows[image, row, column]  # positions, channels, height, width
         count, channels = found.shape[:2]
         groups = self._layer.groups
         taps = found.reshape(count, groups, channels // groups, -1).transpose(1, 0, 3, 2)
-        return np.ascontiguousarray(taps.reshape(groups, count, -1), np.float64)
+        return np.ascontiguousarray(taps.reshape(groups, count, -1), np.float32)
 
 
-def _windows(layer: Layer, x: Floats) -> Floats:
+def _windows(layer: Layer, x: np.ndarray) -> np.ndarray:
     """Return a view [batch, out_h, out_w, channels, kernel_h, kernel_w]."""
     attributes = layer.node.attributes
     if isinstance(attributes, Conv2DAttributes | DepthwiseConv2DAttributes):
@@ -46,7 +45,7 @@ def _windows(layer: Layer, x: Floats) -> Floats:
     return x.reshape(-1, 1, 1, layer.columns, 1, 1)
 
 
-def _conv(layer: Layer, conv: Conv2DAttributes | DepthwiseConv2DAttributes, x: Floats) -> Floats:
+def _conv(layer: Layer, conv: Conv2DAttributes | DepthwiseConv2DAttributes, x: np.ndarray) -> np.ndarray:
     kernel = layer.weights.shape[1:3]
     height = _Axis(x.shape[1], kernel[0], conv.stride_h, conv.dilation_h_factor, conv.padding)
     width = _Axis(x.shape[2], kernel[1], conv.stride_w, conv.dilation_w_factor, conv.padding)
@@ -82,7 +81,7 @@ class _Axis:
         return total // 2, total - total // 2
 
 
-def _transposed(layer: Layer, conv: TransposeConvAttributes, x: Floats) -> Floats:
+def _transposed(layer: Layer, conv: TransposeConvAttributes, x: np.ndarray) -> np.ndarray:
     out_h, out_w = layer.node.result.shape[1:3]
     kernel_h, kernel_w = layer.weights.shape[1:3]
     x = _spread(x, 1, out_h, kernel_h, conv.stride_h, conv.padding)
@@ -91,7 +90,7 @@ def _transposed(layer: Layer, conv: TransposeConvAttributes, x: Floats) -> Float
     return windows[..., ::-1, ::-1]
 
 
-def _spread(x: Floats, axis: int, outputs: int, kernel: int, stride: int, padding: Padding) -> Floats:
+def _spread(x: np.ndarray, axis: int, outputs: int, kernel: int, stride: int, padding: Padding) -> np.ndarray:
     """Put stride - 1 zeros between neighbours, and zeros around, so that window o has out[o]'s operands."""
     pad = max((x.shape[axis] - 1) * stride + kernel - outputs, 0) // 2 if padding is Padding.SAME else 0
     shape = list(x.shape)

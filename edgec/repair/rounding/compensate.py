@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from edgec.ir import Array, Model, Value
 from edgec.quantize import ChosenWeights
@@ -96,6 +97,18 @@ def compensate_rounding(
 
     Fewer than two samples leave nothing to judge a choice by: then all layers are skipped.
     """
+    with threadpool_limits(limits=1, user_api="blas"):  # several, for products this small, spin on each other
+        return _compensated(model, samples, path, budget, threads, progress)
+
+
+def _compensated(
+    model: Model,
+    samples: Iterable[Sample],
+    path: QuantizedPath,
+    budget: int,
+    threads: int,
+    progress: Progress | None,
+) -> RoundingOutcome:
     feeds = take_feeds(model.inputs, samples, budget)
     layers = weighted_layers(model.graph)
     replays = Replay(feeds, budget, threads), Replay(feeds, budget, threads)
@@ -145,12 +158,12 @@ class _Job:
             layer.name, layer.node.kind, choice.candidate.method, choice.nearest_error, choice.error
         )
 
-    def _inputs(self, layer: Layer, quantized: Model, twin: Layer) -> Iterator[tuple[Floats, Floats]]:
+    def _inputs(self, layer: Layer, quantized: Model, twin: Layer) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield the layer's input of both paths, sample by sample."""
         real = self.real.inputs_of(self.model, layer.node, layer.data)
         stored = self.stored.inputs_of(quantized, twin.node, twin.data)
         for expected, seen in zip(real, stored, strict=True):
-            yield expected.astype(np.float64), as_real(twin.data, seen)
+            yield expected, as_real(twin.data, seen).astype(np.float32)
 
     def _apply(self, index: int, layer: Layer, choice: Choice) -> None:
         candidate = choice.candidate
@@ -174,17 +187,18 @@ def _nearest(layers: Sequence[Layer], quantized: Model) -> dict[Value, ChosenWei
 
 
 def _moments(
-    layer: Layer, weights: Floats, inputs: Iterator[tuple[Floats, Floats]], samples: int
+    layer: Layer, weights: Floats, inputs: Iterator[tuple[np.ndarray, np.ndarray]], samples: int
 ) -> tuple[Moments, Moments]:
     """Return the moments of the samples with even and with odd numbers."""
     groups, outputs, columns = weights.shape
+    turned = weights.transpose(0, 2, 1).astype(np.float32)
     halves = Moments(groups, outputs, columns), Moments(groups, outputs, columns)
     wanted = max(MIN_POSITIONS, POSITIONS_PER_COLUMN * columns)
     for index, (expected, seen) in enumerate(inputs):
         found, truth = Columns(layer, seen), Columns(layer, expected)
         at = _positions(found.positions, math.ceil(wanted / samples), index)
         x = found.at(at)
-        halves[index % 2].add(x, (x - truth.at(at)) @ weights.transpose(0, 2, 1))
+        halves[index % 2].add(x, (x - truth.at(at)) @ turned)
     return halves
 
 

@@ -7,7 +7,8 @@
         = D · H · Dᵀ + 2 · D · C + R        H = cov(x, x)   C = cov(x, r)   R = var(r)
 
 So a layer is judged, and its integers are chosen, from H, C and R alone; no sample is kept.
-Sums are float64 in a fixed order. Memory: two sets of `groups · columns · (columns + outputs)` numbers.
+Products over one sample's positions are float32, their sums over samples float64 in a fixed order.
+Memory: two sets of `groups · columns · (columns + outputs)` numbers.
 """
 
 from __future__ import annotations
@@ -15,8 +16,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from edgec.quantize.parameters import Floats
+
+Rows = npt.NDArray[np.floating]
+"""Positions of one sample, [groups, positions, columns or outputs]."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,15 +56,15 @@ class Moments:
         self._x = np.zeros((groups, columns))
         self._r = np.zeros((groups, outputs))
 
-    def add(self, x: Floats, r: Floats) -> None:
+    def add(self, x: Rows, r: Rows) -> None:
         """Add positions: `x` [g, p, k], `r` [g, p, m]."""
         self.count += x.shape[1]
         turned = x.transpose(0, 2, 1)
         self._xx += turned @ x
         self._xr += turned @ r
         self._rr += np.einsum("gpm,gpm->gm", r, r)
-        self._x += x.sum(1)
-        self._r += r.sum(1)
+        self._x += x.sum(1, dtype=np.float64)
+        self._r += r.sum(1, dtype=np.float64)
 
     def merged(self, other: Moments) -> Moments:
         """Return the sums of what both have seen."""
