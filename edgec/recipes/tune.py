@@ -33,7 +33,7 @@ LEAST_GAIN_DB = 0.05
 MOST_LOSS_DB = 0.5
 """What the worst output may lose where the mean of all outputs gains."""
 
-LEAST_SAMPLES = 12
+LEAST_SAMPLES = 8
 """Fewer leave nothing to judge with that would not be missed for calibration."""
 MOST_SAMPLES, MOST_BYTES = 160, 96 << 20
 """Choosing looks at so many samples, spread over the set; the recipe chosen is applied to all of them."""

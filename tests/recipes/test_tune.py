@@ -142,8 +142,9 @@ def test_split_takes_a_part_of_many_samples_spread_over_all() -> None:
 
 
 def test_too_few_samples_are_not_split() -> None:
-    """Eleven samples leave two to judge with: luck."""
-    assert split(_digits(11)) is None
+    """Seven samples would leave five to calibrate with, and two to judge: luck."""
+    assert split(_digits(7)) is None
+    assert split(_digits(8)) is not None
 
 
 def test_a_choice_is_remembered(tmp_path: Path) -> None:
