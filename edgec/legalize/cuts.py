@@ -13,7 +13,7 @@ from edgec.ir import Node, Value
 from edgec.legalize.moves import XNNPACK_MAX_RANK, Library, Moves, refusal
 from edgec.ops import Builder, InferenceError
 from edgec.ops.infer import expect, int_list, normalized_axis
-from edgec.ops.movement import GatherAttributes, strided_ranges
+from edgec.ops.slicing import GatherAttributes, strided_ranges
 from edgec.rewrite import NoMatch, no_match
 
 XNNPACK_MAX_SPLITS = 4

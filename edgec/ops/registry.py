@@ -29,6 +29,7 @@ def all_ops() -> MappingProxyType[str, OpSpec]:
         resize,
         scatter,
         sizes,
+        slicing,
         variables,
     )
 
@@ -41,6 +42,7 @@ def all_ops() -> MappingProxyType[str, OpSpec]:
         normalization,
         reduce,
         movement,
+        slicing,
         quantization,
         control,
         bits,

@@ -24,7 +24,7 @@ from edgec.kernels import KernelError, evaluate
 from edgec.ops import Builder, all_ops, op_spec, spec_of
 from edgec.ops.elementwise import CastAttributes
 from edgec.ops.layout import ELEMENTWISE
-from edgec.ops.movement import GatherAttributes
+from edgec.ops.slicing import GatherAttributes
 from edgec.quantize.parameters import quantize_array
 from edgec.rewrite import NoMatch, no_match
 

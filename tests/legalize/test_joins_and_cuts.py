@@ -12,13 +12,8 @@ from edgec.ir import Quantization
 from edgec.kernels import Runner
 from edgec.legalize.cuts import DecomposeGather, DecomposeSplit, DecomposeStridedSlice
 from edgec.legalize.joins import DecomposeBroadcast, DecomposeConcatenation, DecomposePack, DecomposeTile
-from edgec.ops.movement import (
-    ConcatenationAttributes,
-    GatherAttributes,
-    PackAttributes,
-    SplitAttributes,
-    StridedSliceAttributes,
-)
+from edgec.ops.movement import ConcatenationAttributes, PackAttributes
+from edgec.ops.slicing import GatherAttributes, SplitAttributes, StridedSliceAttributes
 from edgec.rewrite import Rule
 from tests.legalize.graphs import ONE_PARTITION, Net, rewritten
 

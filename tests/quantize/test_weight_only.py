@@ -17,8 +17,8 @@ from edgec.ir import Array, DType, Model, TensorType, Value
 from edgec.kernels import KernelSet, Runner
 from edgec.ops.conv import TransposeConvAttributes
 from edgec.ops.matmul import BatchMatMulAttributes
-from edgec.ops.movement import GatherAttributes
 from edgec.ops.recurrent import UnidirectionalSequenceLSTMAttributes
+from edgec.ops.slicing import GatherAttributes
 from edgec.quantize import ChosenWeights, check_quantized, quantize_weight_only
 from edgec.quantize.parameters import along_axis
 from tests.quantize.small_graphs import RELU6, Sketch, kinds, sqnr

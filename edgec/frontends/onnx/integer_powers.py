@@ -19,7 +19,7 @@ from edgec.frontends.onnx.integers import (
     number,
 )
 from edgec.ir import DType, Value
-from edgec.ops.movement import GatherAttributes
+from edgec.ops.slicing import GatherAttributes
 
 _EXPONENT_BITS = 6
 """x^64 overflows 64 bits for all x but -1, 0 and 1, whose powers depend on the last bit of y alone."""

@@ -12,7 +12,7 @@ from edgec.frontends.onnx.lowerings.matmul import reshaped
 from edgec.ir import DYNAMIC, DType, Quantization, Value
 from edgec.ops import Builder
 from edgec.ops.grids import shifted
-from edgec.ops.movement import GatherAttributes
+from edgec.ops.slicing import GatherAttributes
 
 _SHIFTS = {DType.INT8: 0, DType.UINT8: 128}
 """Element types of int8 grids, and what to subtract from their integers."""

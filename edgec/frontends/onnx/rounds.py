@@ -24,7 +24,8 @@ from edgec.ops import Builder
 from edgec.ops.control import WhileAttributes
 from edgec.ops.elementwise import CastAttributes
 from edgec.ops.infer import common_type
-from edgec.ops.movement import TO_THE_END, PackAttributes
+from edgec.ops.movement import PackAttributes
+from edgec.ops.slicing import TO_THE_END
 from edgec.ops.spec import InferenceError
 
 UNROLL_NODES = 512

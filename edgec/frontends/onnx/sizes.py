@@ -14,9 +14,10 @@ from edgec.frontends.onnx.context import LoweringContext, LoweringError
 from edgec.ir import DYNAMIC, DType, Value
 from edgec.ops import Builder
 from edgec.ops.elementwise import CastAttributes
-from edgec.ops.movement import ConcatenationAttributes, GatherAttributes, PackAttributes, ReshapeAttributes
+from edgec.ops.movement import ConcatenationAttributes, PackAttributes, ReshapeAttributes
 from edgec.ops.reduce import ReducerAttributes
 from edgec.ops.sizes import ShapeAttributes
+from edgec.ops.slicing import GatherAttributes
 
 INT32_MIN, INT32_MAX = int(np.iinfo(np.int32).min), int(np.iinfo(np.int32).max)
 

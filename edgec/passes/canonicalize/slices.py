@@ -10,12 +10,8 @@ import numpy as np
 from edgec.ir import Node, Value
 from edgec.ops import Builder
 from edgec.ops.infer import expect, int_list
-from edgec.ops.movement import (
-    ConcatenationAttributes,
-    GatherAttributes,
-    StridedSliceAttributes,
-    strided_ranges,
-)
+from edgec.ops.movement import ConcatenationAttributes
+from edgec.ops.slicing import GatherAttributes, StridedSliceAttributes, strided_ranges
 from edgec.passes.canonicalize.matching import NONE, activation_of, forward, made_by
 from edgec.rewrite import NoMatch, no_match
 

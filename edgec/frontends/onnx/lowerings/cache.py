@@ -10,7 +10,7 @@ from edgec.frontends.onnx.integers import number
 from edgec.frontends.onnx.lowerings.movement import concatenated
 from edgec.frontends.onnx.registry import lowers
 from edgec.ir import DType, Value
-from edgec.ops.movement import GatherAttributes
+from edgec.ops.slicing import GatherAttributes
 
 
 @lowers("TensorScatter")

@@ -13,8 +13,8 @@ from edgec.frontends.onnx.lowerings.padding import Window, axis_ints, pad_or_cro
 from edgec.frontends.onnx.registry import lowers
 from edgec.ir import Array, DType, Value
 from edgec.ops import Builder
-from edgec.ops.movement import GatherAttributes
 from edgec.ops.reduce import ReducerAttributes
+from edgec.ops.slicing import GatherAttributes
 
 
 @lowers("Col2Im", since=18)

@@ -16,8 +16,8 @@ from edgec.frontends.onnx.lowerings.movement import box
 from edgec.frontends.onnx.registry import lowers
 from edgec.ir import DType, Value
 from edgec.ops import Builder
-from edgec.ops.movement import GatherAttributes
 from edgec.ops.reduce import ArgMaxAttributes
+from edgec.ops.slicing import GatherAttributes
 
 _LARGEST = 64
 """Each column is a dozen nodes; larger matrices would make thousands."""

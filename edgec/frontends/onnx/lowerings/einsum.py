@@ -25,8 +25,8 @@ from edgec.frontends.onnx.lowerings.matmul import multiply, reshaped
 from edgec.frontends.onnx.registry import lowers
 from edgec.ir import Value
 from edgec.ops.matmul import BatchMatMulAttributes
-from edgec.ops.movement import GatherAttributes
 from edgec.ops.reduce import ReducerAttributes
+from edgec.ops.slicing import GatherAttributes
 
 _ELLIPSIS = "..."
 

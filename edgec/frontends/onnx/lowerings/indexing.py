@@ -11,7 +11,8 @@ from edgec.frontends.onnx.lowerings.movement import box, concatenated, expanded,
 from edgec.frontends.onnx.registry import lowers
 from edgec.frontends.onnx.sizes import as_value, dim, int32, scalar
 from edgec.ir import DYNAMIC, DType, Shape, Value
-from edgec.ops.movement import GatherAttributes, ReverseSequenceAttributes
+from edgec.ops.movement import ReverseSequenceAttributes
+from edgec.ops.slicing import GatherAttributes
 
 
 @lowers("Gather", dynamic=True)

@@ -14,7 +14,7 @@ from edgec.frontends.onnx.rounds import Result, Rounds, cast, stacked
 from edgec.frontends.onnx.scope import Scope
 from edgec.ir import DYNAMIC, DType, Value
 from edgec.ops import Builder
-from edgec.ops.movement import GatherAttributes
+from edgec.ops.slicing import GatherAttributes
 
 _INT32_MAX = int(np.iinfo(np.int32).max)
 

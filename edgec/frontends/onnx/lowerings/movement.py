@@ -28,15 +28,9 @@ from edgec.frontends.onnx.sizes import (
 )
 from edgec.ir import DYNAMIC, DType, Value
 from edgec.ops import Builder
-from edgec.ops.movement import (
-    TO_THE_END,
-    ConcatenationAttributes,
-    GatherAttributes,
-    ReshapeAttributes,
-    SplitAttributes,
-    StridedSliceAttributes,
-)
+from edgec.ops.movement import ConcatenationAttributes, ReshapeAttributes
 from edgec.ops.reduce import CumsumAttributes
+from edgec.ops.slicing import TO_THE_END, GatherAttributes, SplitAttributes, StridedSliceAttributes
 
 _FEW = 16
 """Vectors of at most this many entries may be shapes."""

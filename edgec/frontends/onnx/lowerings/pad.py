@@ -12,7 +12,7 @@ from edgec.frontends.onnx.registry import lowers
 from edgec.frontends.onnx.sizes import Size, entry, int32, length
 from edgec.ir import Value
 from edgec.ops import Builder
-from edgec.ops.movement import GatherAttributes
+from edgec.ops.slicing import GatherAttributes
 
 Pads = list[tuple[int, int]]
 _KERNEL_RANK = 5

@@ -18,7 +18,7 @@ from edgec.frontends.onnx.context import LoweringContext, LoweringError
 from edgec.frontends.onnx.sizes import Size, as_value, dim, entry, int32, length, placed
 from edgec.ir import DYNAMIC, Value
 from edgec.ops import Builder
-from edgec.ops.movement import GatherAttributes
+from edgec.ops.slicing import GatherAttributes
 
 Pads = Sequence[tuple[Size, Size]]
 

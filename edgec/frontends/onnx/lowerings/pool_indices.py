@@ -16,8 +16,8 @@ import numpy as np
 from edgec.frontends.onnx.context import LoweringContext
 from edgec.frontends.onnx.lowerings.padding import Window, inside_taps
 from edgec.ir import Array, DType, Value
-from edgec.ops.movement import GatherAttributes
 from edgec.ops.reduce import ArgMaxAttributes, ReducerAttributes
+from edgec.ops.slicing import GatherAttributes
 
 
 def max_pool_with_indices(ctx: LoweringContext, windows: Sequence[Window]) -> Sequence[Value]:

@@ -33,9 +33,10 @@ from edgec.frontends.onnx.lowerings.window3d import slide
 from edgec.frontends.onnx.registry import lowers
 from edgec.ir import DYNAMIC, DType, Value
 from edgec.ops import Builder, Padding
-from edgec.ops.movement import ConcatenationAttributes, GatherAttributes
+from edgec.ops.movement import ConcatenationAttributes
 from edgec.ops.pool import Pool2DAttributes
 from edgec.ops.reduce import ReducerAttributes
+from edgec.ops.slicing import GatherAttributes
 
 
 @lowers("MaxPool", dynamic=True)

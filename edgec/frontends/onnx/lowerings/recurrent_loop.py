@@ -22,7 +22,8 @@ from edgec.frontends.onnx.lowerings.recurrent_steps import Direction, Run, write
 from edgec.ir import DType, Graph, TensorType, Value
 from edgec.ops import Builder
 from edgec.ops.control import WhileAttributes
-from edgec.ops.movement import GatherAttributes, PackAttributes
+from edgec.ops.movement import PackAttributes
+from edgec.ops.slicing import GatherAttributes
 
 MOST_STEPS_A_ROUND = 8
 """Three LSTMs of 160 steps and 256 units: 7.5 ms with 8, 8.9 with 16, 19 with 32, 28 written out (x86)."""

@@ -10,7 +10,8 @@ import numpy as np
 from edgec.ir import Value
 from edgec.ops import Builder
 from edgec.ops.matmul import BatchMatMulAttributes, FullyConnectedAttributes
-from edgec.ops.movement import ConcatenationAttributes, SplitAttributes
+from edgec.ops.movement import ConcatenationAttributes
+from edgec.ops.slicing import SplitAttributes
 
 
 @dataclass(frozen=True, slots=True)

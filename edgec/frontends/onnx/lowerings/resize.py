@@ -26,8 +26,8 @@ from edgec.frontends.onnx.registry import lowers
 from edgec.ir import DYNAMIC, Attributes, Value
 from edgec.ops import Builder
 from edgec.ops.matmul import BatchMatMulAttributes
-from edgec.ops.movement import GatherAttributes
 from edgec.ops.resize import ResizeBilinearAttributes, ResizeNearestNeighborAttributes
+from edgec.ops.slicing import GatherAttributes
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]

@@ -20,8 +20,8 @@ from edgec.ir import DYNAMIC, DType, Value
 from edgec.ops import Builder
 from edgec.ops.elementwise import CastAttributes
 from edgec.ops.matmul import BatchMatMulAttributes
-from edgec.ops.movement import GatherAttributes
 from edgec.ops.reduce import ReducerAttributes
+from edgec.ops.slicing import GatherAttributes
 
 _NEAR = 5
 """Taps on either side of the axis that a filter without antialiasing may reach."""

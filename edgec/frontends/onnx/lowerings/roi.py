@@ -20,8 +20,8 @@ from edgec.frontends.onnx.lowerings.taps import Taps, clamped, linear_taps, read
 from edgec.frontends.onnx.registry import lowers
 from edgec.ir import Array, DType, Value
 from edgec.ops import Builder
-from edgec.ops.movement import GatherAttributes
 from edgec.ops.reduce import ReducerAttributes
+from edgec.ops.slicing import GatherAttributes
 
 Cells = NDArray[np.int64]
 

@@ -12,7 +12,7 @@ from edgec.frontends.onnx.lowerings.movement import concatenated, sliced
 from edgec.frontends.onnx.registry import lowers
 from edgec.ir import Value
 from edgec.ops import Builder
-from edgec.ops.movement import GatherAttributes
+from edgec.ops.slicing import GatherAttributes
 
 
 @lowers("RotaryEmbedding", since=23)

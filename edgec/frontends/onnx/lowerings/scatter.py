@@ -24,8 +24,8 @@ from edgec.frontends.onnx.lowerings.indexing import coordinates_from_the_front, 
 from edgec.frontends.onnx.lowerings.movement import concatenated
 from edgec.frontends.onnx.registry import lowers
 from edgec.ir import Array, DType, Shape, Value
-from edgec.ops.movement import GatherAttributes
 from edgec.ops.reduce import ReducerAttributes
+from edgec.ops.slicing import GatherAttributes
 
 _SEGMENTS = {"mul": ("mul", "prod"), "max": ("maximum", "max"), "min": ("minimum", "min")}
 _REDUCTIONS = {"add": "add", "mul": "mul", "max": "maximum", "min": "minimum"}

@@ -22,8 +22,8 @@ from edgec.frontends.onnx.sizes import entry, shape_of
 from edgec.ir import DYNAMIC, DType, Value
 from edgec.ops import Builder
 from edgec.ops.elementwise import CastAttributes
-from edgec.ops.movement import GatherAttributes
 from edgec.ops.reduce import ArgMaxAttributes, CumsumAttributes, ReducerAttributes
+from edgec.ops.slicing import GatherAttributes
 
 _WHERE_TYPES = (DType.FLOAT32, DType.INT32, DType.INT64, DType.BOOL)
 _MOST_ROWS = 2048

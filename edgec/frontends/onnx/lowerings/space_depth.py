@@ -11,8 +11,8 @@ import numpy as np
 from edgec.frontends.onnx.context import LoweringContext, LoweringError
 from edgec.frontends.onnx.registry import lowers
 from edgec.ir import Value
-from edgec.ops.movement import GatherAttributes
 from edgec.ops.resize import DepthToSpaceAttributes, SpaceToDepthAttributes
+from edgec.ops.slicing import GatherAttributes
 
 
 @lowers("DepthToSpace")

@@ -23,7 +23,7 @@ from edgec.frontends.onnx.registry import lowers
 from edgec.ir import Array, Shape, Value
 from edgec.ops import Builder
 from edgec.ops.conv import Conv2DAttributes
-from edgec.ops.movement import GatherAttributes
+from edgec.ops.slicing import GatherAttributes
 
 _DIRECT = 512
 """Up to this many points one matrix is used: 1 MiB at most for a one-sided transform of real data."""

@@ -21,8 +21,8 @@ from edgec.frontends.onnx.lowerings.movement import concatenated
 from edgec.ir import DType, Value
 from edgec.ops import Builder
 from edgec.ops.elementwise import CastAttributes
-from edgec.ops.movement import GatherAttributes
 from edgec.ops.reduce import ReducerAttributes
+from edgec.ops.slicing import GatherAttributes
 
 _CUBIC = -0.75
 

@@ -15,7 +15,7 @@ from edgec.frontends.onnx.lowerings.movement import concatenated
 from edgec.frontends.onnx.lowerings.padding import Window, pad_or_crop
 from edgec.ir import Value
 from edgec.ops import Builder
-from edgec.ops.movement import StridedSliceAttributes
+from edgec.ops.slicing import StridedSliceAttributes
 
 Slide = Callable[[Builder, Value, tuple[Window, Window]], Value]
 

@@ -18,7 +18,8 @@ from edgec.frontends.tflite.registry import lowers
 from edgec.ir import Array, DType, Value
 from edgec.ops import Builder
 from edgec.ops.matmul import FullyConnectedAttributes
-from edgec.ops.movement import ConcatenationAttributes, SplitAttributes
+from edgec.ops.movement import ConcatenationAttributes
+from edgec.ops.slicing import SplitAttributes
 
 MAX_STEPS = 512
 _INPUT_WEIGHTS = (1, 2, 3, 4)  # input, forget, cell, output: the order of the kernel's operands

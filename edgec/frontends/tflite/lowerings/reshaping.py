@@ -11,7 +11,7 @@ from edgec.frontends.tflite.registry import lowers
 from edgec.frontends.tflite.structure import numbers
 from edgec.ir import DYNAMIC, Value
 from edgec.ops import op_spec
-from edgec.ops.movement import SplitAttributes
+from edgec.ops.slicing import SplitAttributes
 
 
 @lowers("RESHAPE")

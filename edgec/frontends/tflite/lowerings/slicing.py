@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from edgec.frontends.tflite.context import Context, LoweringError
 from edgec.frontends.tflite.registry import lowers
 from edgec.ir import Value
-from edgec.ops.movement import StridedSliceAttributes
+from edgec.ops.slicing import StridedSliceAttributes
 
 _REST = -1
 
