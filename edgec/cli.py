@@ -202,7 +202,11 @@ _QUANTIZATION_OPTIONS = (
         "--metric",
         help="top1, top5, mse, module:function; without labels agreement, error. Default: what fits.",
     ),
-    click.option("--recipe", type=click.Path(path_type=Path), help="Quantize as this recipe.toml says."),
+    click.option(
+        "--recipe",
+        type=click.Path(path_type=Path),
+        help="Quantize as this recipe.toml or manifest says.",
+    ),
     click.option("--explain", is_flag=True, help="Report where accuracy goes, layer by layer, and why."),
     click.option("--no-cache", is_flag=True, help="Calibrate even if these samples were calibrated before."),
 )

@@ -381,11 +381,13 @@ def _required(samples: SampleSet | None) -> SampleSet:
 def legalize(job: Job, ir: Model, profile: Profile, board: Target) -> Model:
     """Bring the graph to the kernel library's final forms and check every node; all violations at once."""
     from edgec.passes.pixel_interface import TakePixels
+    from edgec.quantize.legality import unused_weights
 
     options = job.options
     with job.clock.stage("legalize"):
         passes = [TakePixels(job.pixels.inputs), *final_pipeline(profile)]
         ir = run_passes(ir, passes, verify_each=options.verify_each, on_pass=options.on_pass)
+        job.diagnostics.extend(unused_weights(ir, options.weights))
         job.diagnostics.extend(check_profile(ir, profile, board.name))
         job.diagnostics.raise_if_errors()
     return ir
@@ -540,7 +542,7 @@ def report(
     made = build_report(
         parts,
         checked.verification,
-        checked.partitions,
+        checked.partitions if find_profile(board.profile).delegates else None,
         quantized.described,
         pruning,
         job.clock.seconds,

@@ -185,3 +185,9 @@ def test_verification_failure_is_exit_3(tmp_path: Path, monkeypatch: pytest.Monk
     result = CliRunner().invoke(main, ["compile", str(SAMPLE), "-o", str(tmp_path / "out.tflite")])
     assert result.exit_code == 3
     assert "FAILED" in result.output
+
+
+def test_only_a_delegate_makes_partitions() -> None:
+    """TFLM hands nothing to XNNPACK, though the check on the computer runs there."""
+    made = edgec.compile(SAMPLE, target="cortex-m7", precision="int8", calibration="random")
+    assert made.report.partitions is None

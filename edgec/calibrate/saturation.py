@@ -32,8 +32,6 @@ _CLAMPS: dict[str, Range] = {
     "hard_swish": (-3.0, math.inf),
 }
 
-_SQUASHING = frozenset({"logistic", "softmax", "tanh"})
-
 _ORDERED = frozenset(
     {"concatenation", "depth_to_space", "expand_dims", "gather", "max_pool_2d", "pack", "pad", "reshape"}
     | {"resize_nearest_neighbor", "slice", "space_to_depth", "split", "squeeze", "strided_slice", "tile"}
@@ -44,9 +42,7 @@ _ORDERED = frozenset(
 
 def useful_ranges(graph: Graph, values: Iterable[Value], bits: int = 8) -> dict[str, Range]:
     """Return by name what matters of each value for activations of 8 or 16 bits; infinite where all does."""
-    logistic_steps, tanh_steps = _STEPS[bits]
-    logistic, tanh = math.log(4 * logistic_steps - 1), math.atanh(1 - 1 / (4 * tanh_steps))
-    clamps = {**_CLAMPS, "logistic": (-logistic, logistic), "tanh": (-tanh, tanh)}
+    clamps = {**_CLAMPS, **squashing(bits)}
     known: dict[Value, Range] = {}
     order = [result for node in graph for result in node.results]
     for value in reversed(order):  # readers come before what they read
@@ -54,16 +50,24 @@ def useful_ranges(graph: Graph, values: Iterable[Value], bits: int = 8) -> dict[
     return {value.name: known.get(value, _ALL) for value in values}
 
 
+def squashing(bits: int = 8) -> dict[str, Range]:
+    """Return where functions that squash single elements are not within a quarter step of their limits."""
+    logistic_steps, tanh_steps = _STEPS[bits]
+    logistic, tanh = math.log(4 * logistic_steps - 1), math.atanh(1 - 1 / (4 * tanh_steps))
+    return {"logistic": (-logistic, logistic), "tanh": (-tanh, tanh)}
+
+
 def answers(graph: Graph) -> frozenset[str]:
     """Return the names of values that are outputs, or become outputs by moving or squashing alone.
 
     A detector's rare high score lies far from all others; no rule about squared errors may clip it away.
     """
+    carriers = {*_ORDERED, *squashing(), "softmax"}
     found: dict[Value, None] = dict.fromkeys(graph.outputs)
     pending = list(found)
     while pending:
         producer = pending.pop().producer
-        if producer is None or producer.kind not in _ORDERED | _SQUASHING:
+        if producer is None or producer.kind not in carriers:
             continue
         read = [value for value in producer.operands if value is not None and not value.is_constant]
         pending += [value for value in read if value not in found]

@@ -83,6 +83,7 @@ _FLATTEN = "Merge axes with a reshape before this node in the source model."
 PROFILE = Profile(
     name="litert_xnnpack",
     library="LiteRT with XNNPACK",
+    delegates=True,
     precisions=("float32", "float16", "dynamic", "int8", "int16x8"),
     early_passes=(FUSE_GELU,),
     float_passes=(

@@ -35,7 +35,8 @@ class Constraint:
 
 @dataclass(frozen=True)
 class Profile:
-    """A kernel library. `library` is its name for people; `precisions` are those it has kernels for.
+    """A kernel library. `library` is its name for people; `precisions` are those it has kernels for;
+    `delegates` says whether it hands parts of the graph to XNNPACK.
 
     `early_passes` run on the front end's IR, for patterns that simplifying would hide. `float_passes` run on
     the float graph, `integer_passes` on one that is about to be quantized, both before calibration sees it.
@@ -50,6 +51,7 @@ class Profile:
     final_passes: tuple[RulePass, ...]
     constraints: tuple[Constraint, ...]
     integer_passes: tuple[RulePass, ...] = ()
+    delegates: bool = False
 
 
 _MODULES = {"litert_xnnpack": "edgec.legalize.litert_xnnpack", "tflm": "edgec.legalize.tflm"}

@@ -15,9 +15,10 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 from edgec.diagnostics import Diagnostic, Severity
-from edgec.ir import DType, Node, Value
+from edgec.ir import DType, Model, Node, Value
 from edgec.ops import spec_of
 from edgec.quantize import problems
+from edgec.quantize.parameters import MIN_INT4_ELEMENTS
 
 WeightType = Literal["int8", "int4"]
 Library = Literal["litert_xnnpack", "tflm"]
@@ -78,6 +79,18 @@ def scheme_notes(precision: str, weights: WeightType | None, library: str) -> li
     where = f"--{precision}" + (f" --weights {weights}" if weights else "")
     what, step = "makes a smaller or exacter model, not a faster one", "Use --int8 for speed."
     return [Diagnostic(problems.SLOW_SCHEME, where, what, why, step, Severity.NOTE)]
+
+
+def unused_weights(model: Model, weights: WeightType | None) -> list[Diagnostic]:
+    """Return a warning where int4 weights were asked for and no constant came out as int4."""
+    constants = (value for graph in model.graphs for value in graph.constants())
+    if weights != "int4" or any(value.dtype is DType.INT4 for value in constants):
+        return []
+    what = "changes nothing: no weight of this model is int4"
+    few = f"Those with fewer than {MIN_INT4_ELEMENTS} elements"
+    why = f"{few}, and those of nodes without an int4 kernel, stay int8."
+    step = "Leave --weights out."
+    return [Diagnostic(problems.NO_INT4, "--weights int4", what, why, step, Severity.WARNING)]
 
 
 def kinds_with_one_weight_scale(weights: WeightType | None, library: str) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ PARAMETERS = "E0436"
 FLOAT_INSIDE = "E0437"
 SLOW_RATIO = "W0441"  # runs, but outside XNNPACK
 FLOAT_ISLAND = "W0442"  # a node of a quantized source model that has no int8 form
+NO_INT4 = "W0445"  # int4 weights were asked for, and there are none
 SLOW_SCHEME = "W0443"  # a combination that the delegate does not run
 UNLIKE_HEAD = "W0444"  # an output whose parts cannot share a scale is joined in float
 

@@ -14,14 +14,13 @@ from dataclasses import replace
 
 import numpy as np
 
+from edgec.calibrate.saturation import Range, squashing
 from edgec.ir import Array, Model, Port, Value
 from edgec.recipes.evaluate import Samples, outputs_of
 from edgec.repair.copying import copy_graph
 
 _LEAST_LOG = -10.0
 """Log-probabilities are compared down to here: exp(-10) is a hundredth of the step of an int8 softmax."""
-_TELLING = {"logistic": 7.0, "tanh": 3.5}
-"""Beyond ± this, results are within a quarter of an int8 step of their limits."""
 
 _CARRIERS = frozenset({"quantize", "dequantize", "reshape"})
 
@@ -31,13 +30,13 @@ def _log_probabilities(values: Array) -> Array:
     return np.maximum(shifted, _LEAST_LOG)
 
 
-def _within(limit: float) -> Callable[[Array], Array]:
-    return lambda values: np.clip(values, -limit, limit)
+def _within(telling: Range) -> Callable[[Array], Array]:
+    return lambda values: np.clip(values, *telling)
 
 
 _COUNTED: dict[str, Callable[[Array], Array]] = {
     "softmax": _log_probabilities,
-    **{kind: _within(limit) for kind, limit in _TELLING.items()},
+    **{kind: _within(telling) for kind, telling in squashing().items()},
 }
 
 

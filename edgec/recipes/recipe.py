@@ -93,18 +93,35 @@ DEFAULT_RECIPE = Recipe(repairs=("bias",))
 
 
 def read_recipe(path: Path) -> Recipe:
-    """Return the recipe of a file; CompileError E0611 (unreadable) or E0612 (every wrong field)."""
+    """Return the recipe of a recipe file, or the one that the manifest of a compile holds.
+
+    CompileError E0611 (unreadable) or E0612 (every wrong field).
+    """
     try:
         with path.open("rb") as file:
             text = file.read(MAX_FILE_BYTES + 1)
         if len(text) > MAX_FILE_BYTES:
             raise CompileError(_unreadable(path, f"it is larger than {MAX_FILE_BYTES >> 20} MiB"))
-        found = tomllib.loads(text.decode())
+        found = tomllib.loads(_of_manifest(text.decode()))
     except OSError as error:
         raise CompileError(_unreadable(path, error.strerror or str(error))) from None
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise CompileError(_unreadable(path, f"it is not TOML: {error}")) from None
+    except (ValueError, RecursionError) as error:
+        raise CompileError(_unreadable(path, str(error))) from None
     return _recipe(path, found)
+
+
+def _of_manifest(text: str) -> str:
+    """Return the recipe inside a manifest; any other text as it is."""
+    if not text.lstrip().startswith("{"):
+        return text
+    manifest: object = json.loads(text)
+    match manifest:
+        case {"options": {"recipe": str(recipe)}}:
+            return recipe
+        case _:
+            raise ValueError("it is JSON, but no manifest of a model that was calibrated")
 
 
 def _recipe(path: Path, found: dict[str, object]) -> Recipe:
@@ -168,7 +185,11 @@ def _string(text: str) -> str:
 
 def _unreadable(path: Path, why: str) -> Diagnostic:
     return Diagnostic(
-        _FILE, str(path), "cannot read this recipe", why, "A compile with --max-drop writes one."
+        _FILE,
+        str(path),
+        "cannot read this recipe",
+        why,
+        "A compile with --max-drop writes one; so has the manifest of a calibrated model.",
     )
 
 

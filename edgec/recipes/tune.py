@@ -5,8 +5,8 @@
 
     recipe ─▶ calibrators ─▶ equalized channels ─▶ rounding or bias alone ─▶ the best
 
-A figure on few samples is partly luck: a recipe replaces the one before only where its gain is larger than
-its own uncertainty, and where no output loses what the others win.
+A figure on few samples is partly luck. A calibrator that clips has to win by more than its own uncertainty, a
+repair by the figure alone: what it does is right on average. No output may lose what the others win.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from edgec.diagnostics import Diagnostic, Severity
 from edgec.recipes.evaluate import Samples, Selection, in_memory
 from edgec.recipes.metrics import Floats, Outputs
 from edgec.recipes.recipe import Calibrator, Recipe
+
+CHOSEN = "W0618"
 
 CALIBRATORS: tuple[Calibrator, ...] = ("mse", "percentile", "average")
 """What is tried beside min/max. `auto` and `entropy` take longest and won least on the models we measured."""
@@ -77,16 +79,15 @@ class Tuning:
 
     def note(self) -> Diagnostic:
         """Say what was chosen."""
+        first = self.tried[0].recipe
         gain = next(item.gain_db for item in self.tried if item.recipe == self.recipe)
-        return Diagnostic(
-            "N0618",
-            "quantization",
-            f"chose {self.recipe} among {len(self.tried)} recipes",
-            f"On {self.judges} held-out samples its outputs have {gain:.1f} dB less noise than those of "
-            f"{self.tried[0].recipe}.",
-            "`--calibrator minmax --repair bias` compiles without trying.",
-            severity=Severity.NOTE,
-        )
+        why = f"Its outputs have {gain:.1f} dB less noise than those of {first}"
+        if self.recipe == first:
+            why = "No other has surely less noise at the outputs"
+        why += f", on {self.judges} held-out samples."
+        what = f"chose {self.recipe} among {len(self.tried)} recipes"
+        step = "`--calibrator minmax --repair bias` compiles without trying."
+        return Diagnostic(CHOSEN, "quantization", what, why, step, Severity.NOTE)
 
 
 def split(samples: SampleSet) -> tuple[Samples, Samples] | None:
@@ -99,9 +100,8 @@ def split(samples: SampleSet) -> tuple[Samples, Samples] | None:
     chosen = [index * count // wanted for index in range(wanted)]
     judges = set(chosen[JUDGE_EVERY - 1 :: JUDGE_EVERY])
     rest = set(chosen) - judges
-    return in_memory(Selection(samples, rest.__contains__)), in_memory(
-        Selection(samples, judges.__contains__)
-    )
+    calibration, held = Selection(samples, rest.__contains__), Selection(samples, judges.__contains__)
+    return in_memory(calibration), in_memory(held)
 
 
 def tune(

@@ -15,6 +15,7 @@ from edgec.quantize.legality import (
     micro_takes_int4,
     scheme_notes,
     scheme_problems,
+    unused_weights,
 )
 from tests.quantize.small_graphs import Sketch, calibrated
 
@@ -138,3 +139,15 @@ def test_the_refusals_are_the_library_s_own() -> None:
     kinds = kinds_with_one_weight_scale("int4", "tflm")
     made = quantize_int8(model, ranges, weights=DType.INT4, per_tensor_kinds=kinds)
     micro.Interpreter.from_bytes(emit(made).to_bytes(), arena_size=1 << 18).invoke()
+
+
+def test_int4_that_no_weight_became_is_said() -> None:
+    """A matrix of 48 elements has nothing to gain from 4 bits and stays int8: then the option did nothing."""
+    sketch = Sketch(1)
+    small = sketch.model(sketch.dense(sketch.input(1, 8), 6))
+    made = quantize_int8(small, calibrated(small), weights=DType.INT4)
+    (found,) = unused_weights(made, "int4")
+    assert str(found).startswith("W0445 --weights int4: changes nothing: no weight of this model is int4.")
+    assert unused_weights(made, "int8") == []
+    large = network()
+    assert unused_weights(quantize_int8(large, calibrated(large), weights=DType.INT4), "int4") == []

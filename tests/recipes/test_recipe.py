@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from pathlib import Path
 
@@ -81,3 +82,20 @@ def test_words_of_a_recipe() -> None:
     """The one-line form names what differs from plain int8."""
     recipe = Recipe(calibrator="auto", repairs=("bias",), per_axis=False, int16_nodes=("a", "b"))
     assert str(recipe) == "int8 auto +bias per-tensor +2 int16"
+
+
+def test_a_manifest_is_a_recipe(tmp_path: Path) -> None:
+    """Every manifest of a calibrated model holds the recipe that made it, so that it can be made again."""
+    path = tmp_path / "m.manifest.json"
+    made = Recipe(calibrator="mse", repairs=("rounding",))
+    path.write_text(json.dumps({"options": {"recipe": made.to_toml(), "target": "rpi4"}}))
+    assert read_recipe(path) == made
+
+
+@pytest.mark.parametrize("text", ["{}", '{"options": {"recipe": 3}}', "{", "[" * 3 + "{", '{"a":' * 200_000])
+def test_other_json_is_no_recipe(tmp_path: Path, text: str) -> None:
+    """A float model's manifest, another document, a damaged or a hostile one: named, never a traceback."""
+    path = tmp_path / "m.json"
+    path.write_text(text)
+    with pytest.raises(CompileError, match=r"E0611 .*m\.json: cannot read this recipe"):
+        read_recipe(path)

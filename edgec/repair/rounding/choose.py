@@ -84,6 +84,8 @@ def choose(weights: Floats, nearest: Stored, halves: tuple[Moments, Moments]) ->
     best = int(np.argmin(errors))  # the first of equals: the plainer one
     whole = halves[0].merged(halves[1]).covariance()
     error = judged(recipes[best], SWEEPS) if recipes[best] else errors[best]
+    if error > errors[0]:  # descent serves the samples it sees; where the others lose by it, nearest stays
+        best, error = 0, errors[0]
     return Choice(layer.candidate(recipes[best], whole, SWEEPS), errors[0], error)
 
 
