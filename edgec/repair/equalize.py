@@ -27,7 +27,7 @@ from edgec.repair.freedom import FIXED, Freedom, find_freedom
 from edgec.repair.noise import Term, total_noise
 from edgec.repair.outcome import Gain, RepairOutcome
 from edgec.repair.sensitivity import find_sensitivities
-from edgec.repair.terms import activation_terms, weight_terms
+from edgec.repair.terms import WEIGHTS_BY_CHANNEL, activation_terms, weight_terms
 
 CLAMP = 6.0
 PER_TENSOR_CLAMP_MARGIN = 4.0
@@ -113,7 +113,10 @@ def _least(terms: Sequence[Term], low: Floats, high: Floats) -> Floats:
     mean, square = np.zeros_like(z), np.zeros_like(z)
     for count in range(1, _ROUNDS + 1):
         gradient = np.zeros_like(z)
-        gradient /= sum(term.evaluate(z, gradient) for term in terms)  # of the logarithm: no scale of its own
+        noise = sum(term.evaluate(z, gradient) for term in terms)
+        if not noise:
+            break  # nothing that rounds reaches an output
+        gradient /= noise  # of the logarithm: no scale of its own
         mean = 0.9 * mean + 0.1 * gradient
         square = 0.9 * square + 0.1 * gradient**2
         step = _FIRST_STEP * (_LAST_STEP / _FIRST_STEP) ** (count / _ROUNDS)
@@ -130,7 +133,7 @@ def scale_channels(model: Model, freedom: Freedom, factors: Floats) -> Model:
     constants: dict[tuple[Node, int], Array] = {}
     for node in model.graph:
         role = roles[node]
-        if role.weights is not None and node.results[0] in freedom.labels:
+        if node.kind in WEIGHTS_BY_CHANNEL and role.weights is not None and node.results[0] in freedom.labels:
             into = factors[freedom.channels(node.operand(role.data[0]))]
             out = factors[freedom.channels(node.result)]
             weights = node.operand(role.weights).constant().astype(np.float64)
