@@ -221,6 +221,8 @@ def _of_product(
 
 
 def _factor_moments(factor: Value, statistics: Statistics) -> tuple[Floats, Floats]:
+    if factor.data is None and factor.name not in statistics:
+        return np.ones(1), np.ones(1)  # a scalar, or of open shape: nothing is known of it
     if factor.data is None:
         return statistics[factor.name].mean, statistics[factor.name].second_moment
     rows = factor.constant().astype(np.float64)

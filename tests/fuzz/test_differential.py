@@ -94,6 +94,8 @@ FOUND_INT8 = {
         <float low = {0.5}, float high = {1.5}> { v = LogSoftmax (x) y = Clip (v, low, high) }""",
     "equalizing leaves a product with several constant matrices alone": """fuzz (float[2,1,1] x) => (float[2,1,1] y)
         <float[2,1,1] w = {-0.89,-0.35}> { y = MatMul (x, w) }""",
+    "and takes a scalar factor as it comes": """fuzz (float[1,1,1] x, float s) => (float[1,1,1] y)
+        { v = Relu (x) y = Mul (s, v) }""",
 }
 
 
