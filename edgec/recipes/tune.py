@@ -3,15 +3,16 @@
     samples ─┬─ two of three ──▶ calibrate, repair ──▶ int8 ─┐
              └─ every third ──▶ float, int8 ────────────────┴─▶ noise at the outputs ─▶ keep or drop
 
-    recipe ─▶ calibrators ─▶ equalized channels ─▶ rounding or bias alone ─▶ the best
+    biases ─▶ rounding ─▶ calibrators ─▶ equalized channels ─▶ back to biases, or to nothing ─▶ the best
 
-A figure on few samples is partly luck. A calibrator that clips has to win by more than its own uncertainty, a
-repair by the figure alone: what it does is right on average. No output may lose what the others win.
+A figure on few samples is partly luck, so what is usual decides who has to prove what. Compensating rounding
+helped, or cost nothing, on every network we measured: it stays unless it is surely worse. A calibrator that
+clips has to win surely. Equalized channels win by the figure alone. No output may lose what the others win.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -28,7 +29,7 @@ CALIBRATORS: tuple[Calibrator, ...] = ("mse", "percentile", "average")
 """What is tried beside min/max. `auto` and `entropy` take longest and won least on the models we measured."""
 
 CERTAINTY = 2.0
-"""Standard errors by which a calibrator that clips has to be better: unseen samples may reach further."""
+"""Standard errors by which something has to be better that is usually not."""
 LEAST_SAMPLES_TO_CLIP = 32
 """What fewer samples show once may be common elsewhere: a rare face is all that a detector is for."""
 LEAST_GAIN_DB = 0.05
@@ -40,7 +41,7 @@ LEAST_SAMPLES = 8
 MOST_SAMPLES, MOST_BYTES = 160, 96 << 20
 """Choosing looks at so many samples, spread over the set; the recipe chosen is applied to all of them."""
 JUDGE_EVERY = 3
-MOST_RECIPES = 5 + len(CALIBRATORS)
+MOST_RECIPES = 6 + len(CALIBRATORS)
 
 Progress = Callable[[int, int], None]
 Measure = Callable[[Recipe], Floats]
@@ -82,7 +83,7 @@ class Tuning:
         first = self.tried[0].recipe
         gain = next(item.gain_db for item in self.tried if item.recipe == self.recipe)
         why = f"Its outputs have {gain:.1f} dB less noise than those of {first}"
-        if self.recipe == first:
+        if self.recipe == first or gain < LEAST_GAIN_DB:
             why = "No other has surely less noise at the outputs"
         why += f", on {self.judges} held-out samples."
         what = f"chose {self.recipe} among {len(self.tried)} recipes"
@@ -121,16 +122,24 @@ def tune(
         progress: called after every recipe with its number and how many there can be.
     """
     contest = _Contest(measure, lambda done: progress(done, MOST_RECIPES))
-    contest.enter([start])
+    contest.begin(start)
     if choices.repairs:
-        contest.enter([replace(start, repairs=()), _rounded(start)])
+        contest.prefer(_rounded(start))
     if choices.calibrator and start.precision == "int8" and samples >= LEAST_SAMPLES_TO_CLIP:
-        contest.enter([replace(contest.best, calibrator=name) for name in CALIBRATORS], CERTAINTY)
+        _choose_calibrator(contest, start)
     if choices.repairs and start.precision == "int8":
-        contest.enter([contest.best.with_repair("equalize")])
-    if choices.repairs and "rounding" in contest.best.repairs:
-        contest.enter([contest.best.without_repair("rounding").with_repair("bias")])
+        contest.challenge([contest.best.with_repair("equalize")])
+    if choices.repairs:
+        plain = contest.best.without_repair("rounding")
+        contest.challenge([plain.with_repair("bias"), plain.without_repair("bias")], CERTAINTY)
     return Tuning(tuple(contest.tried), contest.best, contest.judges)
+
+
+def _choose_calibrator(contest: _Contest, start: Recipe) -> None:
+    """Compare calibrators with the start's repairs, which cost no time; try what wins with the best's."""
+    found = contest.winner(start, [replace(start, calibrator=name) for name in CALIBRATORS], CERTAINTY)
+    if found != start:
+        contest.challenge([replace(contest.best, calibrator=found.calibrator)], CERTAINTY)
 
 
 def _rounded(recipe: Recipe) -> Recipe:
@@ -140,42 +149,55 @@ def _rounded(recipe: Recipe) -> Recipe:
 
 @dataclass(slots=True)
 class _Contest:
-    """Recipes one after the other, each against the best so far."""
+    """Recipes one after the other, each measured once, and the best so far."""
 
     measure: Measure
     progress: Callable[[int], None]
-    tried: list[Tried] = field(default_factory=list[Tried])
-    _best: tuple[Recipe, Floats] | None = None
-    _first: Floats = field(default_factory=lambda: np.zeros((0, 0)))
+    best: Recipe = field(default_factory=Recipe)
+    _noise: dict[Recipe, Floats] = field(default_factory=dict[Recipe, Floats])
+    _first: Recipe = field(default_factory=Recipe)
 
     @property
-    def best(self) -> Recipe:
-        """The recipe that won so far."""
-        assert self._best is not None
-        return self._best[0]
+    def tried(self) -> list[Tried]:
+        """All recipes and what each gained against the first."""
+        first = self._noise[self._first]
+        return [Tried(recipe, float(_gains(noise, first).mean())) for recipe, noise in self._noise.items()]
 
     @property
     def judges(self) -> int:
         """The number of samples that every recipe was measured with."""
-        return len(self._first)
+        return len(self._noise[self._first])
 
-    def enter(self, recipes: Iterable[Recipe], certainty: float = 0.0) -> None:
-        """Try recipes that are new; the best of those that surely beat what was there takes its place."""
-        before = self._best
+    def begin(self, recipe: Recipe) -> None:
+        """Measure the recipe that the others are compared with."""
+        self.best = self._first = recipe
+        self.noise(recipe)
+
+    def prefer(self, recipe: Recipe) -> None:
+        """Take a recipe that is better as a rule, unless it is surely worse here."""
+        if not is_worse(self.noise(recipe), self.noise(self.best)):
+            self.best = recipe
+
+    def challenge(self, recipes: Sequence[Recipe], certainty: float = 0.0) -> None:
+        """Take the best of those that beat the best so far."""
+        self.best = self.winner(self.best, recipes, certainty)
+
+    def winner(self, holder: Recipe, recipes: Iterable[Recipe], certainty: float = 0.0) -> Recipe:
+        """Return the best of those that beat the holder and make no output worse; else the holder."""
+        before, best = self.noise(holder), holder
         for recipe in recipes:
-            if any(recipe == item.recipe for item in self.tried):
-                continue
-            noise = self.measure(recipe)
-            if self._best is None or before is None:
-                self._best, self._first = (recipe, noise), noise
-            elif (
-                is_better(noise, before[1], certainty)
-                and is_better(noise, self._best[1])
-                and _loss(noise, self._first) <= MOST_LOSS_DB
-            ):
-                self._best = recipe, noise
-            self.tried.append(Tried(recipe, float(_gains(noise, self._first).mean())))
-            self.progress(len(self.tried))
+            noise = self.noise(recipe)
+            better = is_better(noise, before, certainty) and is_better(noise, self.noise(best))
+            if better and _loss(noise, before) <= MOST_LOSS_DB:
+                best = recipe
+        return best
+
+    def noise(self, recipe: Recipe) -> Floats:
+        """Return the noise that a recipe leaves, measured the first time it is asked for."""
+        if recipe not in self._noise:
+            self._noise[recipe] = self.measure(recipe)
+            self.progress(len(self._noise))
+        return self._noise[recipe]
 
 
 def noise_of(outputs: Outputs, reference: Outputs) -> Floats:
@@ -190,24 +212,32 @@ def noise_of(outputs: Outputs, reference: Outputs) -> Floats:
 
 
 def is_better(noise: Floats, before: Floats, certainty: float = 0.0) -> bool:
-    """Whether there is less noise than before, by more than so many standard errors.
+    """Whether there is less noise than before in the mean of all outputs, by so many standard errors."""
+    gain, error = _gains(noise, before).mean(), _spread(noise, before, lambda gains: gains.mean())
+    return bool(gain > max(LEAST_GAIN_DB, certainty * float(error)))
 
-    The gain is the mean over outputs of the ratio of all noise, in dB; its error is a jackknife's
-    (Efron and Stein 1981, "The jackknife estimate of variance").
+
+def is_worse(noise: Floats, before: Floats) -> bool:
+    """Whether there is surely more noise than before, or surely more than it may be at one of the outputs."""
+    losses, error = -_gains(noise, before), _spread(noise, before, lambda gains: gains)
+    one = bool(np.any(losses - CERTAINTY * error > MOST_LOSS_DB))
+    return one or not np.all(np.isfinite(losses)) or is_better(before, noise, CERTAINTY)
+
+
+def _spread(noise: Floats, before: Floats, of: Callable[[Floats], Floats]) -> Floats:
+    """Return the standard error of a function of the outputs' gains.
+
+    It is the jackknife's (Efron and Stein 1981, "The jackknife estimate of variance").
     """
-    gain = float(_gains(noise, before).mean())
     count = len(noise)
-    rest = [
-        float(_gains(np.delete(noise, one, axis=0), np.delete(before, one, axis=0)).mean())
-        for one in range(count)
-    ]
-    error = float(np.sqrt((count - 1) * np.var(rest)))
-    return gain > max(LEAST_GAIN_DB, certainty * error)
+    rest = [of(_gains(np.delete(noise, one, axis=0), np.delete(before, one, axis=0))) for one in range(count)]
+    return np.sqrt((count - 1) * np.var(rest, axis=0))
 
 
 def _gains(noise: Floats, before: Floats) -> Floats:
-    """Return by how much the noise of each output fell, in dB."""
-    return 10 * np.log10(before.sum(axis=0) / noise.sum(axis=0))
+    """Return by how much the noise of each output fell, in dB; no number where a recipe gave none."""
+    with np.errstate(invalid="ignore"):
+        return 10 * np.log10(before.sum(axis=0) / noise.sum(axis=0))
 
 
 def _loss(noise: Floats, before: Floats) -> float:
