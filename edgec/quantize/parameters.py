@@ -124,7 +124,7 @@ def quantize_array(
     if any(quantization.zero_point):
         q += zero_point
     np.clip(q, low, high, out=q)
-    return q.astype(dtype.numpy)
+    return q.astype(dtype.numpy).reshape(data.shape)  # the scale's axis made a scalar a vector
 
 
 def along_axis(

@@ -135,10 +135,10 @@ def _to_tensor(array: Array, detail: dict[str, object]) -> Array:
     dtype = np.dtype(detail["dtype"])  # pyright: ignore[reportArgumentType, reportCallIssue]
     scale, zero_point = _parameters(detail)
     if not scale:
-        return np.ascontiguousarray(array.astype(dtype, copy=False))
+        return np.asarray(array.astype(dtype, copy=False), order="C")  # a scalar stays one
     limits = np.iinfo(dtype)
     steps = np.rint(array.astype(np.float32) / np.float32(scale)) + zero_point
-    return np.ascontiguousarray(np.clip(steps, limits.min, limits.max).astype(dtype))
+    return np.asarray(np.clip(steps, limits.min, limits.max).astype(dtype), order="C")
 
 
 def _to_real(array: Array, detail: dict[str, object]) -> Array:

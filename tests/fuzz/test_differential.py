@@ -92,10 +92,12 @@ FOUND_INT8 = {
         { v = Sigmoid (x) z = Concat <axis: int = 0> (v, v) y = Concat <axis: int = 0> (z, c) }""",
     "a clip above the range of a log-softmax gives its bound": """fuzz (float[1,2] x) => (float[1,2] y)
         <float low = {0.5}, float high = {1.5}> { v = LogSoftmax (x) y = Clip (v, low, high) }""",
-    "equalizing leaves a product with several constant matrices alone": """fuzz (float[2,1,1] x) => (float[2,1,1] y)
+    "equalizing leaves a product of several matrices alone": """fuzz (float[2,1,1] x) => (float[2,1,1] y)
         <float[2,1,1] w = {-0.89,-0.35}> { y = MatMul (x, w) }""",
     "and takes a scalar factor as it comes": """fuzz (float[1,1,1] x, float s) => (float[1,1,1] y)
         { v = Relu (x) y = Mul (s, v) }""",
+    "weights behind a scalar are rounded with it": """fuzz (float[1,1,1] x, float s) => (float[1,1,1] y)
+        <float[1,1,1] w = {-0.82}> { v = Relu (x) u = Add (s, v) y = Conv <kernel_shape = [1]> (u, w) }""",
 }
 
 

@@ -37,7 +37,7 @@ def _feed(ports: Sequence[Port], sample: Sample) -> list[Array]:
     return [
         sample[port.name]
         if port.permutation is None
-        else np.ascontiguousarray(np.transpose(sample[port.name], port.permutation))
+        else np.asarray(np.transpose(sample[port.name], port.permutation), order="C")  # a scalar stays one
         for port in ports
     ]
 
