@@ -67,14 +67,6 @@ def mse(tensor: TensorStatistics) -> Range:
     return _inside(tensor, -best[0] * tensor.width, best[1] * tensor.width)
 
 
-def expected_error(tensor: TensorStatistics, found: Range) -> float:
-    """Return the expected squared error of an int8 value with this range, relative to the mean square."""
-    negative, positive = _sides(tensor)
-    ends = np.array([max(-found[0], 0.0)]) / tensor.width, np.array([max(found[1], 0.0)]) / tensor.width
-    power = negative.power + positive.power
-    return float(_costs(negative, positive, *ends)[0, 0]) / power if power else 0.0
-
-
 def entropy(tensor: TensorStatistics) -> Range:
     """Return the range with the least Kullback-Leibler divergence between float and int8 values.
 
@@ -118,11 +110,6 @@ class _Side:
         self._magnitudes, weights = magnitudes[used], counts[used].astype(np.float64)
         self.total = float(weights.sum())
         self._moments = [_suffix_sums(weights * self._magnitudes**power) for power in (0, 1, 2)]
-
-    @property
-    def power(self) -> float:
-        """The sum of all squares."""
-        return float(self._moments[2][0])
 
     def clipped(self, points: Floats) -> tuple[Floats, Floats]:
         """Return per clipping point how many values lie beyond and their summed squared distances."""

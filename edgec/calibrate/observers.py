@@ -83,4 +83,4 @@ def _kind(name: str, rule: Rule) -> ObserverKind:
 OBSERVERS: Mapping[str, ObserverKind] = MappingProxyType(
     {name: _kind(name, rule) for name, rule in RULES.items()} | {"percentile": percentile_observer}
 )
-"""By name; `auto` is no observer of one tensor: it compares them (`edgec.calibrate.choose`)."""
+"""By name; `auto` is no observer of one tensor: it asks the outputs (`edgec.recipes.alone`)."""

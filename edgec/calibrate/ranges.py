@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass
 
 from edgec.calibrate import problems
-from edgec.calibrate.choose import OBSERVER_NAMES, Score, needs_values, pick_ranges
+from edgec.calibrate.choose import OBSERVER_NAMES, needs_values, pick_ranges
 from edgec.calibrate.statistics import Histograms
 from edgec.calibrate.watch import Sample, Watch
 from edgec.ir import Model
@@ -105,20 +105,16 @@ def collect_histograms(
     return watch.finish()
 
 
-def choose_ranges(
-    histograms: Histograms, observer: str = "minmax", score: Score | None = None, bits: int = 8
-) -> Ranges:
+def choose_ranges(histograms: Histograms, observer: str = "minmax", bits: int = 8) -> Ranges:
     """Return the ranges that an observer takes from one pass over the samples.
 
     Args:
         histograms: what `collect_histograms` returned, with values unless the observer is minmax or average.
-        observer: a name in `OBSERVER_NAMES`; `auto` compares the others.
-        score: for `auto`, how good a quantized model with given ranges is: its output SQNR in dB, best one
-            figure per sample. Without it, `auto` has no reason to leave min/max.
+        observer: a name in `OBSERVER_NAMES`; `auto` starts from min/max.
         bits: of the activations, 8 or 16: no range is wider than what readers can tell apart in these.
     """
     _check_observer(observer)
-    return Ranges(pick_ranges(histograms, observer, score, bits), histograms.samples, observer)
+    return Ranges(pick_ranges(histograms, observer, bits), histograms.samples, observer)
 
 
 def _check_observer(observer: str) -> None:

@@ -12,6 +12,7 @@ from edgec.calibrate.samples import SampleSet
 from edgec.diagnostics import Diagnostic
 from edgec.ir import DType, Model
 from edgec.quantize.heads import Head
+from edgec.recipes.alone import is_affordable
 from edgec.recipes.costs import cheapest_first
 from edgec.recipes.evaluate import (
     Evaluation,
@@ -20,12 +21,13 @@ from edgec.recipes.evaluate import (
     calibration_positions,
     hold_out,
 )
+from edgec.recipes.gains import noise_of
 from edgec.recipes.journal import FileJournal, Memory, NoJournal
 from edgec.recipes.logits import Comparison
 from edgec.recipes.metrics import Floats
 from edgec.recipes.recipe import Recipe, Repair
 from edgec.recipes.search import Search, SearchResult
-from edgec.recipes.tune import NOTHING_OPEN, Open, Tuning, noise_of, split, tune
+from edgec.recipes.tune import ALL_CALIBRATORS, CALIBRATORS, NOTHING_OPEN, Open, Tuning, split, tune
 from edgec.recipes.workbench import Interface, Progress, Workbench
 from edgec.repair import Gain
 
@@ -91,14 +93,14 @@ def quantize_by_recipe(
 ) -> Integers:
     """Return the model quantized by the task's recipe, the best near it, or the cheapest within its budget.
 
-    A quarter of the calibration samples is held out only where something is judged with them: a search
-    without the user's own data, or the calibrator `auto`. What is best is judged that way, too, on some of
-    the samples; the recipe found then takes its ranges from all.
+    A quarter of the calibration samples is held out only where a search without the user's own data judges
+    with them. What is best is judged that way, too, on some of the samples; the recipe found then takes its
+    ranges from all.
     """
     tuning = None if task.budget is not None else _tune(task, progress)
     if tuning is not None:
         task = replace(task, recipe=tuning.recipe)
-    judged = task.budget is not None or task.recipe.calibrator == "auto"
+    judged = task.budget is not None
     calibration, held = hold_out(task.samples) if judged else (task.samples, None)
     data = task.data or held or EvaluationData(task.samples, None, "the calibration samples")
     evaluation = Evaluation(task.model, data, task.metric, task.threads)
@@ -107,7 +109,6 @@ def quantize_by_recipe(
         task.model,
         calibration,
         task.interface,
-        judges=None if held is None else held.samples,
         profile=task.profile,
         threads=task.threads,
         progress=progress,
@@ -155,9 +156,7 @@ def _tune(task: Task, progress: Progress) -> Tuning | None:
     if known is not None:
         return known
     calibration, judges = parts
-    bench = Workbench(
-        task.model, calibration, task.interface, judges=judges, profile=task.profile, threads=task.threads
-    )
+    bench = Workbench(task.model, calibration, task.interface, profile=task.profile, threads=task.threads)
     compared = Comparison(task.model, judges, task.threads)
 
     def measure(recipe: Recipe) -> Floats:
@@ -166,7 +165,9 @@ def _tune(task: Task, progress: Progress) -> Tuning | None:
     def tell(done: int, total: int) -> None:
         progress("choose a recipe", done, total)
 
-    tuning = tune(task.recipe, task.choices, measure, len(task.samples), tell)
+    affordable = is_affordable(task.model, len(calibration))
+    calibrators = ALL_CALIBRATORS if affordable else CALIBRATORS
+    tuning = tune(task.recipe, task.choices, measure, len(task.samples), tell, calibrators)
     memory.keep(tuning)
     return tuning
 

@@ -193,18 +193,6 @@ def sqnr_db(outputs: Outputs, reference: Outputs) -> list[float]:
     return found
 
 
-def sqnr_of_each_sample(outputs: Outputs, reference: Outputs) -> Floats:
-    """Return the SQNR of the worst output for every sample, in dB, `[n]`; at most 120 dB."""
-    found: list[Floats] = []
-    for ours, floats in zip(outputs, reference, strict=True):
-        wide = floats.reshape(len(floats), -1).astype(np.float64)
-        noise = np.square(ours.reshape(len(ours), -1).astype(np.float64) - wide).sum(axis=1)
-        signal = np.square(wide).sum(axis=1)
-        least = np.finfo(np.float64).tiny
-        found.append(10 * np.log10((signal + least) / (noise + signal * 1e-12 + least)))
-    return np.min(found, axis=0)
-
-
 _CHOICES = "Choices: top1, top5, ..., mse, module:function (with labels), agreement, error (without)."
 
 

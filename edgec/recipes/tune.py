@@ -20,28 +20,25 @@ import numpy as np
 from edgec.calibrate.samples import SampleSet
 from edgec.diagnostics import Diagnostic, Severity
 from edgec.recipes.evaluate import Samples, Selection, in_memory
-from edgec.recipes.metrics import Floats, Outputs
+from edgec.recipes.gains import CERTAINTY, LEAST_GAIN_DB, gains, improves, is_better, is_worse
+from edgec.recipes.metrics import Floats
 from edgec.recipes.recipe import Calibrator, Recipe
 
 CHOSEN = "W0618"
 
 CALIBRATORS: tuple[Calibrator, ...] = ("mse", "percentile", "average")
-"""What is tried beside min/max. `auto` and `entropy` take longest and won least on the models we measured."""
+"""What is tried beside min/max; `entropy` won least on the models we measured."""
+ALL_CALIBRATORS: tuple[Calibrator, ...] = (*CALIBRATORS, "auto")
+"""What is tried where `auto` is affordable, too."""
 
-CERTAINTY = 2.0
-"""Standard errors by which something has to be better that is usually not."""
 LEAST_SAMPLES_TO_CLIP = 32
 """What fewer samples show once may be common elsewhere: a rare face is all that a detector is for."""
-LEAST_GAIN_DB = 0.05
-MOST_LOSS_DB = 0.5
-"""What the worst output may lose where the mean of all outputs gains."""
-
 LEAST_SAMPLES = 8
 """Fewer leave nothing to judge with that would not be missed for calibration."""
 MOST_SAMPLES, MOST_BYTES = 160, 96 << 20
 """Choosing looks at so many samples, spread over the set; the recipe chosen is applied to all of them."""
 JUDGE_EVERY = 3
-MOST_RECIPES = 6 + len(CALIBRATORS)
+MOST_RECIPES = 6 + len(ALL_CALIBRATORS)
 
 Progress = Callable[[int, int], None]
 Measure = Callable[[Recipe], Floats]
@@ -111,6 +108,7 @@ def tune(
     measure: Measure,
     samples: int,
     progress: Progress = lambda done, total: None,
+    calibrators: Sequence[Calibrator] = ALL_CALIBRATORS,
 ) -> Tuning:
     """Return the best of a few recipes around `start`: those that differ in the open choices alone.
 
@@ -120,13 +118,14 @@ def tune(
         measure: quantizes by a recipe and returns the noise that held-out samples show, as `noise_of`.
         samples: how many there are in all.
         progress: called after every recipe with its number and how many there can be.
+        calibrators: what to try beside the start's.
     """
     contest = _Contest(measure, lambda done: progress(done, MOST_RECIPES))
     contest.begin(start)
     if choices.repairs:
         contest.prefer(_rounded(start))
     if choices.calibrator and start.precision == "int8" and samples >= LEAST_SAMPLES_TO_CLIP:
-        _choose_calibrator(contest, start)
+        _choose_calibrator(contest, start, calibrators)
     if choices.repairs and start.precision == "int8":
         contest.challenge([contest.best.with_repair("equalize")])
     if choices.repairs:
@@ -135,9 +134,9 @@ def tune(
     return Tuning(tuple(contest.tried), contest.best, contest.judges)
 
 
-def _choose_calibrator(contest: _Contest, start: Recipe) -> None:
+def _choose_calibrator(contest: _Contest, start: Recipe, calibrators: Sequence[Calibrator]) -> None:
     """Compare calibrators with the start's repairs, which cost no time; try what wins with the best's."""
-    found = contest.winner(start, [replace(start, calibrator=name) for name in CALIBRATORS], CERTAINTY)
+    found = contest.winner(start, [replace(start, calibrator=name) for name in calibrators], CERTAINTY)
     if found != start:
         contest.challenge([replace(contest.best, calibrator=found.calibrator)], CERTAINTY)
 
@@ -161,7 +160,7 @@ class _Contest:
     def tried(self) -> list[Tried]:
         """All recipes and what each gained against the first."""
         first = self._noise[self._first]
-        return [Tried(recipe, float(_gains(noise, first).mean())) for recipe, noise in self._noise.items()]
+        return [Tried(recipe, float(gains(noise, first).mean())) for recipe, noise in self._noise.items()]
 
     @property
     def judges(self) -> int:
@@ -187,8 +186,7 @@ class _Contest:
         before, best = self.noise(holder), holder
         for recipe in recipes:
             noise = self.noise(recipe)
-            better = is_better(noise, before, certainty) and is_better(noise, self.noise(best))
-            if better and _loss(noise, before) <= MOST_LOSS_DB:
+            if improves(noise, before, certainty) and is_better(noise, self.noise(best)):
                 best = recipe
         return best
 
@@ -198,47 +196,3 @@ class _Contest:
             self._noise[recipe] = self.measure(recipe)
             self.progress(len(self._noise))
         return self._noise[recipe]
-
-
-def noise_of(outputs: Outputs, reference: Outputs) -> Floats:
-    """Return the squared error of every sample and output, [samples, outputs]."""
-    columns: list[Floats] = []
-    for ours, floats in zip(outputs, reference, strict=True):
-        wide = floats.astype(np.float64)
-        with np.errstate(invalid="ignore"):  # infinite outputs give NaN, which is better than nothing
-            noise = np.square(ours.astype(np.float64) - wide).reshape(len(wide), -1).mean(axis=1)
-        columns.append(noise / (float(np.square(wide).mean()) or 1.0) + 1e-12)
-    return np.stack(columns, axis=1)
-
-
-def is_better(noise: Floats, before: Floats, certainty: float = 0.0) -> bool:
-    """Whether there is less noise than before in the mean of all outputs, by so many standard errors."""
-    gain, error = _gains(noise, before).mean(), _spread(noise, before, lambda gains: gains.mean())
-    return bool(gain > max(LEAST_GAIN_DB, certainty * float(error)))
-
-
-def is_worse(noise: Floats, before: Floats) -> bool:
-    """Whether there is surely more noise than before, or surely more than it may be at one of the outputs."""
-    losses, error = -_gains(noise, before), _spread(noise, before, lambda gains: gains)
-    one = bool(np.any(losses - CERTAINTY * error > MOST_LOSS_DB))
-    return one or not np.all(np.isfinite(losses)) or is_better(before, noise, CERTAINTY)
-
-
-def _spread(noise: Floats, before: Floats, of: Callable[[Floats], Floats]) -> Floats:
-    """Return the standard error of a function of the outputs' gains.
-
-    It is the jackknife's (Efron and Stein 1981, "The jackknife estimate of variance").
-    """
-    count = len(noise)
-    rest = [of(_gains(np.delete(noise, one, axis=0), np.delete(before, one, axis=0))) for one in range(count)]
-    return np.sqrt((count - 1) * np.var(rest, axis=0))
-
-
-def _gains(noise: Floats, before: Floats) -> Floats:
-    """Return by how much the noise of each output fell, in dB; no number where a recipe gave none."""
-    with np.errstate(invalid="ignore"):
-        return 10 * np.log10(before.sum(axis=0) / noise.sum(axis=0))
-
-
-def _loss(noise: Floats, before: Floats) -> float:
-    return float(-_gains(noise, before).min())

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar, cast
 
-from edgec.calibrate.choose import Floats, needs_values
+from edgec.calibrate.choose import AUTO, needs_values
 from edgec.calibrate.ranges import Ranges, choose_ranges, collect_histograms
 from edgec.calibrate.statistics import Histograms
 from edgec.emit import emit
@@ -17,9 +17,9 @@ from edgec.ir import DType, Model, Value
 from edgec.quantize import ChosenWeights, IntegerScheme, quantize_int8, quantize_integer
 from edgec.quantize.heads import Head, find_heads
 from edgec.quantize.names import node_name
+from edgec.recipes.alone import shrink_ranges
 from edgec.recipes.costs import estimate_cost
-from edgec.recipes.evaluate import Samples, outputs_of
-from edgec.recipes.metrics import sqnr_of_each_sample
+from edgec.recipes.evaluate import Samples
 from edgec.recipes.recipe import Recipe, Repair
 from edgec.repair import (
     Gain,
@@ -76,11 +76,7 @@ class Repaired:
 
 
 class Workbench:
-    """One float model and the samples to quantize it with.
-
-    `judges` are samples apart from those, for a calibrator that compares its choices; without them it has
-    nothing to prefer to min/max.
-    """
+    """One float model and the samples to quantize it with."""
 
     def __init__(
         self,
@@ -88,14 +84,13 @@ class Workbench:
         samples: Samples,
         interface: Interface,
         *,
-        judges: Samples | None = None,
         profile: str = "litert_xnnpack",
         threads: int = 2,
         progress: Progress = lambda what, done, total: None,
         known_ranges: KnownRanges = lambda model, recipe, make: make(),
     ) -> None:
         self.model = model
-        self._samples, self._interface, self._judges = samples, interface, judges
+        self._samples, self._interface = samples, interface
         self._profile, self._threads, self._progress = profile, threads, progress
         self._known_ranges = known_ranges
         self._made: dict[tuple[object, ...], object] = {}
@@ -174,11 +169,19 @@ class Workbench:
         return repaired.statistics or self._once(("statistics", repaired.model.graph), collect)
 
     def _taken(self, model: Model, recipe: Recipe) -> Ranges:
+        int8 = recipe.precision != "int16x8"
         values = needs_values(recipe.calibrator)
-        score = None if self._judges is None else self._score(model, recipe, self._judges)
-        bits = 16 if recipe.precision == "int16x8" else 8
-        found = choose_ranges(self._histograms(model, values), recipe.calibrator, score, bits)
-        return replace(found, by_name={**found.by_name, **self._interface.fixed_ranges})
+        found = choose_ranges(self._histograms(model, values), recipe.calibrator, 8 if int8 else 16)
+        by_name = found.by_name
+        if recipe.calibrator == AUTO and int8:  # with 65536 levels nothing is worth clipping for
+            by_name = shrink_ranges(
+                model,
+                by_name,
+                self._samples,
+                self._threads,
+                lambda done, total: self._progress("shrink ranges", done, total),
+            )
+        return replace(found, by_name={**by_name, **self._interface.fixed_ranges})
 
     def _histograms(self, model: Model, values: bool) -> Histograms:
         def collect() -> Histograms:
@@ -192,20 +195,6 @@ class Workbench:
             )
 
         return self._once(("histograms", model.graph, values), collect)
-
-    def _score(
-        self, model: Model, recipe: Recipe, judges: Samples
-    ) -> Callable[[Mapping[str, Range]], Floats]:
-        plain = replace(recipe, int16_nodes=(), float_nodes=())
-
-        def score(ranges: Mapping[str, Range]) -> Floats:
-            reference = self._once(
-                ("reference", model.graph), lambda: outputs_of(model, judges, self._threads)
-            )
-            ours = outputs_of(self._quantized(model, plain, ranges, {}), judges, self._threads)
-            return sqnr_of_each_sample(ours, reference)
-
-        return score
 
     def _rounded(self, recipe: Recipe) -> Repaired:
         repaired, ranges = self.float_model(recipe), self.ranges(recipe)

@@ -11,10 +11,11 @@ import pytest
 
 import edgec
 from edgec.calibrate.data import InputSpec, SampleSet, open_samples
+from edgec.recipes.gains import is_better, noise_of
 from edgec.recipes.journal import Memory
 from edgec.recipes.metrics import Floats
 from edgec.recipes.recipe import Recipe
-from edgec.recipes.tune import MOST_SAMPLES, Open, Tried, Tuning, is_better, noise_of, split, tune
+from edgec.recipes.tune import MOST_SAMPLES, Open, Tried, Tuning, split, tune
 
 START, ROUNDED = Recipe(repairs=("bias",)), Recipe(repairs=("rounding",))
 EVERYTHING = Open(calibrator=True, repairs=True)
