@@ -52,7 +52,7 @@ class ComposePointwise:
 
 
 def is_pointwise(node: Node) -> bool:
-    """Whether a node is a 1x1 convolution of every pixel over all channels, with constant weights and bias."""
+    """Whether a node is a 1x1 convolution of every pixel and all channels, with constant numbers."""
     options = node.attributes
     if not isinstance(options, Conv2DAttributes) or weights_of(node) is None:
         return False
