@@ -5,7 +5,7 @@
 
 XNNPACK's int8 product runs 6 elements per ns where a matrix product runs 500 multiplications, and for each
 pixel it starts anew. A matrix has fewer elements than the image where the image is large and the result
-narrow, so the factors go there. Rows of w' reach from -1 to 1, so that one scale serves all of them; the
+narrow, so the factors go there. Each row of w' peaks at 1 or -1, so that one scale serves all of them; the
 1x1 depthwise convolution gives each channel its own scale back, and its bias 32 bits. The image is rounded
 once less, but the matrix once more, and the sum before its bias. SQNR of PP-OCR's text line classifier in
 front of its last layer: 23.2 dB in both forms, with repaired rounding 24.5 dB before and 24.8 dB after.
@@ -37,7 +37,7 @@ from edgec.ops import Builder
 from edgec.ops.matmul import BatchMatMulAttributes
 from edgec.ops.movement import ConcatenationAttributes
 from edgec.passes.canonicalize.matching import NONE, activation_of, owned
-from edgec.passes.fuse.weighted import rebuilt
+from edgec.passes.fuse.weighted import Wide, rebuilt
 from edgec.quantize.prepare.delegate import delegated, has_image_form, scaled_channels
 from edgec.quantize.prepare.pointwise import is_pointwise
 from edgec.rewrite import NoMatch, no_match
@@ -71,13 +71,12 @@ class GateWeights:
         x, gate = found
         outputs, depth = node.result.shape[3], x.shape[3]
         weights = node.operand(1).constant().reshape(outputs, depth).astype(np.float64)
-        largest = np.abs(weights).max(axis=1)
-        largest[largest == 0] = 1
-        rows = (weights / largest[:, None]).astype(np.float32)
+        scales = _row_scales(weights)
+        rows = (weights / scales[:, None]).astype(np.float32)
         matrix = build.op("mul", [build.constant(rows.reshape(1, 1, outputs, depth)), gate])
         y = build.op("batch_matmul", [x, matrix], BatchMatMulAttributes(adj_y=True))
         bias = node.operand(2).constant().astype(np.float64)
-        return [scaled_channels(build, y, largest, bias, activation_of(node))]
+        return [scaled_channels(build, y, scales, bias, activation_of(node))]
 
 
 @dataclass(frozen=True)
@@ -118,6 +117,17 @@ def _gated_image(node: Node) -> tuple[Value, Value] | NoMatch:
     if pixels * depth < MIN_GAIN * cost:
         return no_match(f"{pixels} pixels of {depth} channels are too few for {outputs} results each")
     return gated
+
+
+def _row_scales(weights: Wide) -> Wide:
+    """Return what to divide the rows of a matrix by, so that they peak at 1 and -1 in turn.
+
+    Then the matrix spans as much below zero as above: XNNPACK wants its zero point to be 0.
+    """
+    peaks = weights[np.arange(len(weights)), np.abs(weights).argmax(axis=1)]
+    peaks[peaks == 0] = 1  # an empty row
+    peaks[1::2] *= -1
+    return peaks
 
 
 def _gated(product: Node) -> tuple[Value, Value] | None:

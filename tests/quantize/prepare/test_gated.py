@@ -60,10 +60,19 @@ def with_an_empty_row(sketch: Sketch, x: Value) -> Value:
     return build.op("conv_2d", operands, Conv2DAttributes(Padding.SAME, fused_activation_function=RELU))
 
 
+def of_one_sign(sketch: Sketch, x: Value) -> Value:
+    """Positive weights alone: as they are, their integers would have no zero point of 0."""
+    x, build = excited(sketch, x), sketch.build
+    weights = np.abs(sketch.weights(3, 1, 1, CHANNELS, fan_in=4 * CHANNELS).constant())
+    operands = [x, build.constant(weights), sketch.bias(3)]
+    return build.op("conv_2d", operands, Conv2DAttributes(Padding.SAME, fused_activation_function=RELU))
+
+
 FORMS: dict[str, tuple[Middle, Rule, int]] = {
     "weights": (squeezed(), GateWeights(), 24),
     "weights_relu6": (squeezed(RELU6), GateWeights(), 24),
     "factors_first": (factors_first, GateWeights(), 24),
+    "one_sign": (of_one_sign, GateWeights(), 24),
     "an_empty_row": (with_an_empty_row, GateWeights(), 24),
     "pixels": (excited_alone, JoinPixels(), 24),
     "pixels_in_threes": (excited_alone, JoinPixels(), 27),  # 27 * 27 = 3 * 243
