@@ -66,12 +66,14 @@ class BinCounts:
         offset: npt.NDArray[np.int32],
     ) -> None:
         """Count the values of a few tensors, in blocks that stay in the cache."""
-        counts = self.counts[tensors]
+        counts = self.counts[tensors].reshape(-1)  # a view: the tensors of a group lie behind each other
         step = max(1, _BLOCK // max(rows.shape[1], 1))
         for start in range(0, len(rows), step):
             bins = (rows[start : start + step] * scale).astype(np.int32)  # truncates
             bins += offset
-            counts += np.bincount(bins.reshape(-1), minlength=counts.size).reshape(counts.shape)
+            np.add.at(
+                counts, bins.reshape(-1).astype(np.intp), 1
+            )  # faster than bincount, which adds all bins
 
     def widen(self, exponents: npt.NDArray[np.int64]) -> None:
         """Coarsen the histograms whose bins are narrower than these."""

@@ -3,9 +3,10 @@
     x ── conv ── y ── …         y → reduce_min, reduce_max ──┐ concat ──▶ extremes of all tensors
                                 y → every n-th pixel       ──┘ concat ──▶ a selection of their values
 
-Reductions in the graph read a tensor while it is still in the cache: the delegate takes the whole graph in
-one piece, and memory is that of one plain run. Bringing whole tensors out instead costs half as much again
-for reading them. What the graph can do without is left out:
+Reductions in the graph, right behind the node that makes a tensor, read it while it is still in the cache:
+the delegate takes the whole graph in one piece, and memory is that of one plain run. Bringing whole tensors
+out instead costs half as much again for reading them, and reductions at the graph's end a third (every
+tensor lives until then). What the graph can do without is left out:
 
     y = pad/reshape/transpose(x)   has x's values; a watched pad could not fuse with its convolution
     y = relu(…), also fused        its smallest value counts as 0, which every quantized range contains
@@ -21,6 +22,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -114,18 +116,30 @@ def plan_watch(graph: Graph, values_per_sample: int) -> Plan:
 def instrumented(model: Model, plan: Plan) -> Model:
     """Return a copy of the model with outputs: lows and highs, if any; kept values, if any; `*whole`."""
     graph, copies = _copy(model.graph)
+    behind = _builders_behind(graph)
     build = Builder(graph, source="calibration")
     outputs: list[Value] = []
+
+    def watched(value: Value) -> tuple[Builder, Value]:
+        copy = copies[value]
+        return behind[copy.producer], copy
+
     if plan.reduced:
-        lows = [_reduced(build, "reduce_min", copies[value]) for value in lows_wanted(plan)]
-        highs = [_reduced(build, "reduce_max", copies[value]) for value in highs_wanted(plan)]
+        lows = [_reduced(*watched(value), "reduce_min") for value in lows_wanted(plan)]
+        highs = [_reduced(*watched(value), "reduce_max") for value in highs_wanted(plan)]
         outputs.append(_joined(build, [*lows, *highs]))
-    kept = [_selected(build, copies[s.value], s) for s in (*plan.reduced, *plan.small) if s.size]
+    kept = [_selected(*watched(s.value), s) for s in (*plan.reduced, *plan.small) if s.size]
     outputs += [_joined(build, kept)] if kept else []
     outputs += [copies[source.value] for source in plan.whole]
     graph.set_outputs(outputs)
     ports = [Port(value.name, value.shape, value.dtype) for value in outputs]
     return Model(graph, model.inputs, ports, model.subgraphs)
+
+
+def _builders_behind(graph: Graph) -> dict[Node | None, Builder]:
+    """Return for each node a builder right behind it: what it has made is in the cache there."""
+    nodes: list[Node | None] = [*graph, None]
+    return {node: Builder(graph, following, "calibration") for node, following in pairwise(nodes)}
 
 
 def lows_wanted(plan: Plan) -> list[Value]:
@@ -230,7 +244,7 @@ def _selected(build: Builder, x: Value, source: Source) -> Value:
     return build.reshape(x, (source.size,))
 
 
-def _reduced(build: Builder, kind: str, x: Value) -> Value:
+def _reduced(build: Builder, x: Value, kind: str) -> Value:
     if len(x.shape) < 2 or x.shape[0] != 1:
         x = build.reshape(x, (1, x.type.size))
     return build.op(kind, [x, build.constant(list(range(1, len(x.shape))))])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 Array: TypeAlias = npt.NDArray[np.generic]
 Sample: TypeAlias = dict[str, Array]
 Layout: TypeAlias = Literal["nchw", "nhwc"]
+
+
+_LARGE = 1 << 16  # bytes whose digest takes longer than handing them to a thread
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,16 +109,19 @@ class SampleSet:
         return self._reader.description.count
 
     def __iter__(self) -> Iterator[Sample]:
-        hashed = self._digest is None or not self._reader.repeatable
-        digest = hashlib.sha256()
-        for index, sample in enumerate(self._reader.samples()):
-            for spec in self.inputs:
-                self._check(spec, sample[spec.name], index)
-                if hashed:
-                    _hash_tensor(digest, spec, sample[spec.name])
-            yield sample
-        if hashed:
-            self._settle(digest.hexdigest())
+        digest = None if self._digest is not None and self._reader.repeatable else _Digest()
+        try:
+            for index, sample in enumerate(self._reader.samples()):
+                for spec in self.inputs:
+                    self._check(spec, sample[spec.name], index)
+                    if digest is not None:
+                        digest.add(spec, sample[spec.name])
+                yield sample
+            if digest is not None:
+                self._settle(digest.text())
+        finally:
+            if digest is not None:
+                digest.close()
 
     def name(self, index: int) -> str:
         """Return the name of a sample for messages: a file, or a row of an array."""
@@ -179,9 +186,43 @@ class SampleSet:
         self._digest = digest
 
 
-def _hash_tensor(digest: hashlib._Hash, spec: InputSpec, values: Array) -> None:
-    digest.update(f"{spec.name}\0{values.dtype.str}\0{values.shape}\0".encode())
-    digest.update(np.ascontiguousarray(values).data)
+class _Digest:
+    """The digest of tensors in the order they come; large ones are read by a thread beside whoever uses them.
+
+    One tensor waits at most, so that memory does not grow with the samples.
+    """
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+        self._thread: ThreadPoolExecutor | None = None
+        self._running: Future[None] | None = None
+
+    def add(self, spec: InputSpec, values: Array) -> None:
+        """Take in a tensor, which nobody may change before the next call."""
+        self._finish()
+        self._digest.update(f"{spec.name}\0{values.dtype.str}\0{values.shape}\0".encode())
+        data = np.ascontiguousarray(values).data
+        if data.nbytes < _LARGE:
+            self._digest.update(data)
+            return
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, "edgec-digest")
+        self._running = self._thread.submit(self._digest.update, data)
+
+    def text(self) -> str:
+        """Return the digest of all that was taken in."""
+        self._finish()
+        return self._digest.hexdigest()
+
+    def close(self) -> None:
+        """End the thread."""
+        if self._thread is not None:
+            self._thread.shutdown()
+
+    def _finish(self) -> None:
+        running, self._running = self._running, None
+        if running is not None:
+            running.result()
 
 
 def file_digest(paths: Iterable[Path]) -> str:

@@ -37,20 +37,21 @@ class Watch:
         self._collector = StatisticsCollector(names, self._sizes if values_per_sample else 0 * self._sizes)
         self._runner: Runner | None = None
         self._column = {source.value: index for index, source in enumerate(sources)}
-        self._lows = [self._column[value] for value in lows_wanted(self._plan)]
-        self._highs = [self._column[value] for value in highs_wanted(self._plan)]
+        self._lows = np.array([self._column[value] for value in lows_wanted(self._plan)], np.int64)
+        self._highs = np.array([self._column[value] for value in highs_wanted(self._plan)], np.int64)
         width = int(self._sizes.sum())
         self._inside = len(self._plan.reduced), len(self._plan.reduced) + len(self._plan.small)
         self._kept = int(self._sizes[: self._inside[1]].sum())
         self._rows = max(1, min(_MOST_GATHERED, _GATHERED_BYTES // (4 * max(width, 1))))
         self._values = np.zeros((self._rows, width), np.float32)
         self._extremes = np.zeros((2, self._rows, len(sources)), np.float32)
+        self._reduced = np.zeros((self._rows, len(self._lows) + len(self._highs)), np.float32)
         self._filled = 0
 
     def see(self, sample: Sample) -> None:
         """Run one sample."""
         plan = self._plan
-        feeds = [feed(port, sample) for port in self._model.inputs]
+        feeds = [np.ascontiguousarray(feed(port, sample)) for port in self._model.inputs]
         outputs: list[Array] = []
         if self._inside[1] or plan.whole:
             if self._runner is None:
@@ -65,9 +66,7 @@ class Watch:
         plan, row, values = self._plan, self._filled, self._values[self._filled]
         lows, highs = self._extremes[0, row], self._extremes[1, row]
         if plan.reduced:
-            found = outputs.pop(0)
-            lows[self._lows] = found[: len(self._lows)]
-            highs[self._highs] = found[len(self._lows) :]
+            self._reduced[row] = outputs.pop(0)
         if self._kept:
             values[: self._kept] = outputs.pop(0)
         start, column = self._kept, self._inside[1]
@@ -83,6 +82,8 @@ class Watch:
     def _hand_on(self) -> None:
         rows, self._filled = self._filled, 0
         (lows, highs), values = self._extremes[:, :rows], self._values[:rows]
+        lows[:, self._lows] = self._reduced[:rows, : len(self._lows)]
+        highs[:, self._highs] = self._reduced[:rows, len(self._lows) :]
         for value, step in self._plan.steps.items():  # each after what it follows from
             column, source = self._column[value], self._column[step.source]
             lows[:, column], highs[:, column] = step.apply(lows[:, source]), step.apply(highs[:, source])

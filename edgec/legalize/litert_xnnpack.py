@@ -13,6 +13,7 @@ from edgec.legalize.cuts import DecomposeGather, DecomposeSplit, DecomposeStride
 from edgec.legalize.joins import DecomposeBroadcast, DecomposeConcatenation, DecomposePack, DecomposeTile
 from edgec.legalize.moves import XNNPACK_MAX_RANK
 from edgec.legalize.narrow_conv import WidenNarrowConv2D
+from edgec.legalize.phases import JoinPhases
 from edgec.legalize.pooling import DecomposeGlobalAveragePool, DecomposePadV2
 from edgec.legalize.profile import Constraint, Profile
 from edgec.legalize.shared_memory import CopyBeforeReshape
@@ -87,6 +88,7 @@ PROFILE = Profile(
     precisions=("float32", "float16", "dynamic", "int8", "int16x8"),
     early_passes=(FUSE_GELU,),
     float_passes=(
+        RulePass("join_phases", (JoinPhases(),)),  # first: what follows makes boxes of strided slices
         RulePass("legalize_for_xnnpack", (ShrinkConstant(), DecomposeGlobalAveragePool(), *_MOVES)),
     ),
     # resizing waits for the final element type: which form is faster depends on the bytes of a pixel

@@ -240,6 +240,14 @@ def test_the_delegate_takes_the_instrumented_graph_in_one_piece() -> None:
     Runner(made, kernels=KernelSet.BUILTIN).run([image_samples(1)[0]["x"]])
 
 
+def test_a_tensor_is_reduced_as_soon_as_it_is_made() -> None:
+    """While it is in the cache, and so that it need not live until the graph's end."""
+    model = image_model()
+    made = [node.kind for node in instrumented(model, plan_watch(model.graph, 0)).graph]
+    assert made[:5] == ["pad", "conv_2d", "reduce_min", "reduce_max", "relu6"]
+    assert made[5] == "reduce_max"  # the smallest value of a relu counts as 0
+
+
 def test_one_pass_serves_every_observer() -> None:
     """`choose_ranges` on one collection gives what a run of each observer alone gives."""
     samples = image_samples(20)

@@ -8,7 +8,7 @@ its biases moved here (`sums`): 217 kB → 98 kB.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -37,14 +37,24 @@ class JoinProducts:
     kinds: tuple[str, ...] = ("fully_connected",)
 
     def apply(self, node: Node, build: Builder) -> Sequence[Value] | NoMatch:
-        """Join all products of rows of one value, if they want every row; one node replaces all of them."""
+        """Join all products of rows of one value, if they want every row; one node replaces all of them.
+
+        Only the products of the first and of the last row look at all others: whichever of the two runs later
+        finds them with their biases, and the work does not grow with the square of the steps.
+        """
         rows = rows_read(node)
         if rows is None:
             return no_match("the operand is not made of rows of another value, or the weights are computed")
         if _awaits_bias(node):
             return no_match("the sum behind it has a bias to give")
-        group = {other: found for other in _readers(rows.source) if (found := _alike(other, node, rows))}
         total = prod(rows.source.shape[:-1])
+        if rows.first > 0 and rows.first + rows.count < total:
+            return no_match("the products of the first and the last rows join all")
+        group = {
+            other: found
+            for other in dict.fromkeys(node.operand(1).users)
+            if (found := _alike(other, node, rows)) is not None
+        }
         read = {row for part in group.values() for row in range(part.first, part.first + part.count)}
         if len(group) < 2 or len(read) < total:
             return no_match("the products with these weights do not read every row")
@@ -104,17 +114,6 @@ def _equal(first: Value | None, second: Value | None) -> bool:
     if first.data is None or second.data is None:
         return False
     return bool(np.array_equal(first.data, second.data))
-
-
-def _readers(source: Value) -> Iterator[Node]:
-    """Yield the products of slices of a value, as far as reshapes stand between."""
-    pending = [user for user in source.users if user.kind == "slice"]
-    for node in pending:
-        for user in node.result.users:
-            if user.kind == "reshape":
-                pending.append(user)
-            elif user.kind == "fully_connected":
-                yield user
 
 
 def _first(group: Collection[Node], build: Builder) -> Node:

@@ -21,16 +21,16 @@ NONE = ActivationFunctionType.NONE
 Middle = Callable[[Sketch, Value], Value]
 
 
-def network(middle: Middle, *, channels: int = 6, size: int = 9) -> Model:
+def network(middle: Middle, *, channels: int = 6, size: int = 9, seed: int = 3) -> Model:
     """conv ─ middle ─ conv, seeded: two calls make the same model."""
-    sketch = Sketch(3)
+    sketch = Sketch(seed)
     x = sketch.conv(sketch.input(1, size, size, 3), channels, fused=NONE)
     return sketch.model(sketch.conv(middle(sketch, x), 4, kernel=1, fused=NONE, name="last"))
 
 
-def float_change(middle: Middle, rule: Rule) -> float:
+def float_change(middle: Middle, rule: Rule, *, size: int = 9) -> float:
     """The largest change of the output that a rule makes in float, over the largest output."""
-    model = network(middle)
+    model = network(middle, size=size)
     (sample,) = samples(model, 1)
     before = run_float(model, sample)[0]
     assert apply_rules(model.graph, (rule,)), "the rule did not fire"

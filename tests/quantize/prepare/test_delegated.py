@@ -149,9 +149,12 @@ def test_a_relu_that_nobody_shares_costs_nothing() -> None:
 
 
 def test_a_hard_sigmoid_is_one_convolution() -> None:
-    """The factor is in the weights and the upper end of the clamp is the end of the integers."""
+    """The factor is in the weights and the upper end of the clamp is the end of the integers.
+
+    The gate's convolution is one with that before it, which has no activation (`pointwise`).
+    """
     made = compiled(network(hard_sigmoid), prepared=True)
-    assert kinds(made) == ["conv_2d", "conv_2d", "conv_2d"]
+    assert kinds(made) == ["conv_2d", "conv_2d"]
 
 
 def test_one_number_for_all_channels_stays_a_product() -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgec.ir import Model, Value
+from edgec.ir import Model, Node, Value
 from edgec.legalize.profile import find_profile
 from edgec.ops.matmul import FullyConnectedAttributes
 from edgec.pipeline import integer_pipeline, run_passes
 from edgec.quantize import quantize_int8
-from edgec.quantize.prepare.products import JoinProducts
+from edgec.quantize.prepare import products
+from edgec.quantize.prepare.products import JoinProducts, Rows, rows_read
 from edgec.quantize.prepare.sums import MoveBiasBeforeSum, SkipReshapeBeforeSum
 from edgec.rewrite import apply_rules
 from tests.quantize.prepare.cases import NONE, refusals
@@ -27,15 +28,17 @@ def row(sketch: Sketch, x: Value, step: int) -> Value:
     return build.reshape(cut, (1, x.shape[2]))
 
 
-def recurrent(steps: int = STEPS, *, recurrent_first: bool = False) -> Model:
-    """h = tanh(x W + h R + b), written out like a Keras cell, squeeze and all."""
+def recurrent(
+    steps: int = STEPS, *, length: int = STEPS, recurrent_first: bool = False, backwards: bool = False
+) -> Model:
+    """h = tanh(x W + h R + b), written out like a Keras cell, squeeze and all; `steps` of `length` rows."""
     sketch = Sketch()
-    build, x = sketch.build, sketch.input(STEPS, 1, DEPTH)
+    build, x = sketch.build, sketch.input(length, 1, DEPTH)
     w, r = sketch.weights(UNITS, DEPTH, fan_in=DEPTH), sketch.weights(UNITS, UNITS, fan_in=UNITS)
     bias, h = sketch.bias(UNITS), sketch.bias(UNITS)
     h = build.op("tanh", [build.reshape(row(sketch, x, 0), (1, DEPTH))])
     h = build.op("fully_connected", [h, sketch.weights(UNITS, DEPTH, fan_in=DEPTH)])
-    for step in range(steps):
+    for step in reversed(range(steps)) if backwards else range(steps):
         new = build.op("fully_connected", [row(sketch, x, step), w])
         old = build.reshape(build.op("fully_connected", [h, r]), (UNITS,))
         total = build.op("add", [old, new] if recurrent_first else [new, old])
@@ -48,10 +51,11 @@ def weights_read(model: Model, shape: tuple[int, ...]) -> int:
     return len([value for value in model.graph.constants() if value.shape == shape])
 
 
+@pytest.mark.parametrize("backwards", [False, True])
 @pytest.mark.parametrize("recurrent_first", [False, True])
-def test_a_loop_has_one_product_for_its_inputs(recurrent_first: bool) -> None:
+def test_a_loop_has_one_product_for_its_inputs(recurrent_first: bool, backwards: bool) -> None:
     """Within a few roundings of float32: one product of all steps with the bias, one for each state."""
-    model = recurrent(recurrent_first=recurrent_first)
+    model = recurrent(recurrent_first=recurrent_first, backwards=backwards)
     (sample,) = samples(model, 1)
     before = run_float(model, sample)[0]
     assert apply_rules(model.graph, RULES)
@@ -60,6 +64,27 @@ def test_a_loop_has_one_product_for_its_inputs(recurrent_first: bool) -> None:
     joint = [node for node in model.graph if node.kind == "fully_connected" and node.result.shape[0] == STEPS]
     assert len(joint) == 1 and joint[0].optional_operand(2) is not None
     np.testing.assert_allclose(run_float(model, sample)[0], before, rtol=1e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("missing", [0, 1], ids=["joined", "not_joined"])
+def test_the_work_grows_with_the_steps_alone(missing: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twice as many new steps look at twice as many products, whether or not these want every row."""
+
+    def looks(length: int) -> int:
+        model, count = recurrent(length - missing, length=length), 0
+
+        def counting(node: Node) -> Rows | None:
+            nonlocal count
+            count += 1
+            return rows_read(node)
+
+        monkeypatch.setattr(products, "rows_read", counting)
+        apply_rules(model.graph, RULES)
+        joined = kinds(model).count("fully_connected") == 1 + 1 + length
+        assert joined is not bool(missing)
+        return count
+
+    assert looks(64) - looks(32) == 2 * (looks(32) - looks(16))
 
 
 def test_shared_weights_are_one_int8_constant_each() -> None:
