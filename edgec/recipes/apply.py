@@ -27,7 +27,7 @@ from edgec.recipes.logits import Comparison
 from edgec.recipes.metrics import Floats
 from edgec.recipes.recipe import Recipe, Repair
 from edgec.recipes.search import Search, SearchResult
-from edgec.recipes.tune import ALL_CALIBRATORS, CALIBRATORS, NOTHING_OPEN, Open, Tuning, split, tune
+from edgec.recipes.tune import NOTHING_OPEN, Open, Tuning, split, tune
 from edgec.recipes.workbench import Interface, Progress, Workbench
 from edgec.repair import Gain
 
@@ -165,9 +165,8 @@ def _tune(task: Task, progress: Progress) -> Tuning | None:
     def tell(done: int, total: int) -> None:
         progress("choose a recipe", done, total)
 
-    affordable = is_affordable(task.model, len(calibration))
-    calibrators = ALL_CALIBRATORS if affordable else CALIBRATORS
-    tuning = tune(task.recipe, task.choices, measure, len(task.samples), tell, calibrators)
+    auto = is_affordable(task.model, len(calibration))
+    tuning = tune(task.recipe, task.choices, measure, len(task.samples), tell, auto)
     memory.keep(tuning)
     return tuning
 

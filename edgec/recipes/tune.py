@@ -6,8 +6,9 @@
     biases ─▶ rounding ─▶ calibrators ─▶ equalized channels ─▶ back to biases, or to nothing ─▶ the best
 
 A figure on few samples is partly luck, so what is usual decides who has to prove what. Compensating rounding
-helped, or cost nothing, on every network we measured: it stays unless it is surely worse. A calibrator that
-clips has to win surely. Equalized channels win by the figure alone. No output may lose what the others win.
+helped, or cost nothing, on every network we measured: it stays unless it is surely worse. So does `auto`,
+which clips only where samples agree; other calibrators that clip have to win surely. Equalized channels win
+by the figure alone. No output may lose what the others win.
 """
 
 from __future__ import annotations
@@ -27,9 +28,7 @@ from edgec.recipes.recipe import Calibrator, Recipe
 CHOSEN = "W0618"
 
 CALIBRATORS: tuple[Calibrator, ...] = ("mse", "percentile", "average")
-"""What is tried beside min/max; `entropy` won least on the models we measured."""
-ALL_CALIBRATORS: tuple[Calibrator, ...] = (*CALIBRATORS, "auto")
-"""What is tried where `auto` is affordable, too."""
+"""What is tried beside min/max and `auto`; `entropy` won least on the models we measured."""
 
 LEAST_SAMPLES_TO_CLIP = 32
 """What fewer samples show once may be common elsewhere: a rare face is all that a detector is for."""
@@ -38,7 +37,7 @@ LEAST_SAMPLES = 8
 MOST_SAMPLES, MOST_BYTES = 160, 96 << 20
 """Choosing looks at so many samples, spread over the set; the recipe chosen is applied to all of them."""
 JUDGE_EVERY = 3
-MOST_RECIPES = 6 + len(ALL_CALIBRATORS)
+MOST_RECIPES = 7 + len(CALIBRATORS)
 
 Progress = Callable[[int, int], None]
 Measure = Callable[[Recipe], Floats]
@@ -108,7 +107,7 @@ def tune(
     measure: Measure,
     samples: int,
     progress: Progress = lambda done, total: None,
-    calibrators: Sequence[Calibrator] = ALL_CALIBRATORS,
+    auto: bool = True,
 ) -> Tuning:
     """Return the best of a few recipes around `start`: those that differ in the open choices alone.
 
@@ -118,14 +117,16 @@ def tune(
         measure: quantizes by a recipe and returns the noise that held-out samples show, as `noise_of`.
         samples: how many there are in all.
         progress: called after every recipe with its number and how many there can be.
-        calibrators: what to try beside the start's.
+        auto: whether the calibrator of this name is affordable.
     """
     contest = _Contest(measure, lambda done: progress(done, MOST_RECIPES))
     contest.begin(start)
     if choices.repairs:
         contest.prefer(_rounded(start))
     if choices.calibrator and start.precision == "int8" and samples >= LEAST_SAMPLES_TO_CLIP:
-        _choose_calibrator(contest, start, calibrators)
+        if auto:
+            contest.prefer(replace(contest.best, calibrator="auto"))
+        _challenge_by_calibrators(contest, start)
     if choices.repairs and start.precision == "int8":
         contest.challenge([contest.best.with_repair("equalize")])
     if choices.repairs:
@@ -134,9 +135,9 @@ def tune(
     return Tuning(tuple(contest.tried), contest.best, contest.judges)
 
 
-def _choose_calibrator(contest: _Contest, start: Recipe, calibrators: Sequence[Calibrator]) -> None:
+def _challenge_by_calibrators(contest: _Contest, start: Recipe) -> None:
     """Compare calibrators with the start's repairs, which cost no time; try what wins with the best's."""
-    found = contest.winner(start, [replace(start, calibrator=name) for name in calibrators], CERTAINTY)
+    found = contest.winner(start, [replace(start, calibrator=name) for name in CALIBRATORS], CERTAINTY)
     if found != start:
         contest.challenge([replace(contest.best, calibrator=found.calibrator)], CERTAINTY)
 

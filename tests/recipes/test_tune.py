@@ -59,7 +59,7 @@ def test_the_best_of_all_wins() -> None:
 
 def test_few_samples_are_never_clipped() -> None:
     """With 31 samples a large value seen once may be common elsewhere, whatever the judges among them say."""
-    clipping = _measure(lambda recipe: 6.0 * (recipe.calibrator != "minmax"))
+    clipping = _measure(lambda recipe: 6.0 * (recipe.calibrator == "mse"))
     assert tune(START, EVERYTHING, clipping, 31).recipe.calibrator == "minmax"
     assert tune(START, EVERYTHING, clipping, 32).recipe.calibrator == "mse"
 
@@ -70,13 +70,17 @@ def test_the_note_says_what_was_won() -> None:
         START, Open(repairs=True), _measure(lambda recipe: 2.0 * ("rounding" in recipe.repairs)), 100
     )
     assert "2.0 dB less noise than those of int8 minmax +bias, on 16 held-out samples" in str(better.note())
-    stays = tune(START, Open(calibrator=True), _measure(lambda recipe: 0.0), 100)
+    stays = tune(START, Open(calibrator=True), _measure(lambda recipe: 0.0), 100, auto=False)
     assert "No other has surely less noise at the outputs, on 16 held-out samples" in str(stays.note())
 
 
 def test_what_usually_helps_has_nothing_to_prove() -> None:
-    """Rounding stays where judges cannot tell it from biases alone; what it loses has to be sure."""
-    assert tune(START, EVERYTHING, _measure(lambda recipe: 0.0), 100).recipe == ROUNDED
+    """Rounding and `auto` stay where judges cannot tell them from less; what they lose has to be sure."""
+    everything = tune(START, EVERYTHING, _measure(lambda recipe: 0.0), 100)
+    assert everything.recipe == replace(ROUNDED, calibrator="auto")
+    assert tune(START, EVERYTHING, _measure(lambda recipe: 0.0), 100, auto=False).recipe == ROUNDED
+    worse = _measure(lambda recipe: -0.5 * (recipe.calibrator == "auto"))
+    assert tune(START, EVERYTHING, worse, 100).recipe == ROUNDED
 
     def rounding(noise: Floats) -> Recipe:
         def measure(recipe: Recipe) -> Floats:
@@ -117,7 +121,7 @@ def test_an_output_that_loses_forbids_what_others_win() -> None:
             [_noise(-23.0 if rounded else -20.0), _noise(-19.0 if rounded else -20.0)], axis=1
         )
 
-    assert tune(START, EVERYTHING, measure, 100).recipe == START
+    assert tune(START, EVERYTHING, measure, 100, auto=False).recipe == START
 
 
 def test_calibrators_have_to_win_beyond_chance() -> None:
