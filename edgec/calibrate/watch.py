@@ -51,7 +51,7 @@ class Watch:
     def see(self, sample: Sample) -> None:
         """Run one sample."""
         plan = self._plan
-        feeds = [np.ascontiguousarray(feed(port, sample)) for port in self._model.inputs]
+        feeds = [np.asarray(feed(port, sample), order="C") for port in self._model.inputs]
         outputs: list[Array] = []
         if self._inside[1] or plan.whole:
             if self._runner is None:
