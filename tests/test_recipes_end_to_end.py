@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
+import pytest
 from click.testing import CliRunner
 from onnx import TensorProto, helper, numpy_helper
 
@@ -13,6 +15,7 @@ import edgec
 from edgec.cli import main
 from edgec.options import CompileOptions
 from edgec.recipes.recipe import Recipe, read_recipe
+from edgec.reports import words
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLE = ROOT / "samples" / "digits_cnn.onnx"
@@ -43,6 +46,41 @@ def test_budget_within_reach_is_a_gate_that_passes() -> None:
     assert "top1" in gate.name
     assert made.report.quantization is not None
     assert made.report.quantization.trials
+
+
+def test_labelled_data_alone_is_evaluated() -> None:
+    """Without a budget nothing is searched, but the figures are there: those of both models, by hand."""
+    made = edgec.compile(SAMPLE, precision="int8", calibration=CALIBRATION, evaluation=EVALUATION)
+    session = onnxruntime.InferenceSession(SAMPLE)
+    right = [
+        int(session.run(None, {"image": image[None]})[0].argmax()) == label
+        for image, label in zip(EVALUATION["image"], EVALUATION["labels"], strict=True)
+    ]
+    assert made.report.gates == ()
+    found = made.report.accuracy
+    assert found is not None
+    assert (found.metric, found.source_value) == ("top1", pytest.approx(100 * np.mean(right)))
+    assert found.drop == pytest.approx(found.source_value - found.value)
+
+
+def test_labels_that_do_not_fit_the_samples_are_no_proof() -> None:
+    """Rolled by one, labels are those of other images: float is no better than guessing, which is said."""
+    rolled = EVALUATION | {"labels": (EVALUATION["labels"] + 1) % 10}
+    made = edgec.compile(SAMPLE, precision="int8", calibration=CALIBRATION, evaluation=rolled)
+    (warning,) = [item for item in made.diagnostics if item.code == "W0619"]
+    assert "guessing 10" in warning.what
+
+
+def test_a_far_output_is_no_success() -> None:
+    """One sample 500 times as bright leaves the digits one level of 256: nothing failed, but it is said."""
+    images = EVALUATION["image"][:20]
+    data = np.concatenate([images, 500 * images[:1]])
+    made = edgec.compile(SAMPLE, precision="int8", calibration=data, observer="minmax", repairs=())
+    assert made.report.passed
+    assert words.state(made.report) == "POOR"
+    assert "far from the source" in words.headline(made.report)
+    (warning,) = [item for item in made.diagnostics if item.code == "W0703"]
+    assert "calibrate-audit" in warning.next_step
 
 
 def test_budget_out_of_reach_exits_with_3_and_says_why(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from edgec.stages.finishing import emit, legalize
 from edgec.stages.floats import choose_target, import_and_optimize, load, prune, source_inputs
 from edgec.stages.job import Checked, Job, Quantized
+from edgec.stages.judging import judge
 from edgec.stages.quantizing import quantize
 from edgec.stages.reporting import explain, manifest, report
 from edgec.stages.samples import audit_samples, open_samples, take_pixels
@@ -19,6 +20,7 @@ __all__ = [
     "emit",
     "explain",
     "import_and_optimize",
+    "judge",
     "legalize",
     "load",
     "manifest",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from edgec.calibrate.data import InputSpec, SampleSet
@@ -11,6 +10,7 @@ from edgec.legalize.profile import Profile
 from edgec.pipeline import integer_pipeline, run_passes
 from edgec.reports.build import describe_integers
 from edgec.stages.job import Job, Quantized
+from edgec.stages.judging import open_evaluation_data
 
 if TYPE_CHECKING:
     from edgec.recipes.apply import Integers
@@ -24,15 +24,12 @@ def quantize_to_integers(
     """Make integers of the float IR as the recipe says; what it leaves open, samples decide."""
     from edgec.calibrate.cache import NO_CACHE, user_cache
     from edgec.recipes.apply import Budget, Task, quantize_by_recipe
-    from edgec.recipes.evaluate import open_evaluation
 
     options = job.options
     recipe = options.chosen_recipe()
     ir = _prepared(job, ir, recipe, profile)
-    evaluation = None
-    if options.evaluation is not None:
-        evaluation = open_evaluation(options.evaluation, inputs, preprocess=options.preprocess)
-        evaluation = replace(evaluation, samples=job.pixels.fed_again(evaluation.samples))
+    evaluation = open_evaluation_data(job, ir, inputs)
+    _look_at(job, ir, samples)
     task = Task(
         ir,
         samples,
@@ -71,6 +68,16 @@ def _prepared(job: Job, ir: Model, recipe: Recipe, profile: Profile) -> Model:
         job.diagnostics.extend(found)
         job.diagnostics.raise_if_errors()  # before calibrating: that may take minutes
     return ir
+
+
+def _look_at(job: Job, ir: Model, samples: SampleSet) -> None:
+    """Say what is plainly wrong with the samples; random numbers have a warning of their own."""
+    from edgec.calibrate.glance import glance
+
+    if job.options.random_samples:
+        return
+    with job.clock.stage("look at samples"):
+        job.diagnostics.extend(glance(ir, samples, job.options.threads))
 
 
 def _interface(job: Job, ir: Model, profile: Profile) -> Interface:

@@ -41,7 +41,6 @@ def report(
     checked: Checked,
     quantized: Quantized,
     pruning: Pruning | None,
-    explanation: Explanation | None,
 ) -> Report:
     """Put together what the compile has to say."""
     digest = hashlib.sha256()
@@ -59,7 +58,7 @@ def report(
         job.clock.seconds,
         list(job.diagnostics),
     )
-    return replace(made, explanation=explanation, gates=_gates(quantized))
+    return replace(made, gates=_gates(quantized))
 
 
 def _gates(quantized: Quantized) -> tuple[Gate, ...]:

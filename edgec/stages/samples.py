@@ -13,7 +13,7 @@ from edgec.calibrate.pixels import RawPixels
 from edgec.diagnostics import CompileError, Diagnostic, Diagnostics
 from edgec.ir import Model
 from edgec.legalize.profile import Profile
-from edgec.options import INTEGER_PRECISIONS, RANDOM_CALIBRATION, RANDOM_SAMPLES, CompileOptions
+from edgec.options import INTEGER_PRECISIONS, RANDOM_SAMPLES, CompileOptions
 from edgec.pipeline import integer_pipeline, run_passes
 from edgec.progress import Progress, Stopwatch
 from edgec.stages.floats import choose_target, import_and_optimize, load, source_inputs
@@ -30,7 +30,7 @@ def open_samples(job: Job, ir: Model, inputs: list[InputSpec]) -> SampleSet | No
     """Open the calibration set: the user's, `./calibration_data` where int8 needs ranges, or none."""
     options = job.options
     samples: SampleSet | None = None
-    if isinstance(options.calibration, str) and options.calibration == RANDOM_CALIBRATION:
+    if options.random_samples:
         samples = random_samples(inputs, options.calibration_limit or RANDOM_SAMPLES)
     elif options.calibration is not None:
         samples = open_sample_source(

@@ -6,18 +6,20 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from edgec.calibrate.data import InputSpec, SampleSet, random_samples
-from edgec.diagnostics import CompileError, Diagnostic
+from edgec.diagnostics import CompileError, Diagnostic, Severity
 from edgec.emit import Flatbuffer
 from edgec.frontends.source import SourceModel
 from edgec.frontends.tflite.load import TfliteFile
 from edgec.ir import DYNAMIC, Array, Model
 from edgec.kernels import KernelError, KernelSet, Runner
-from edgec.reports.model import Verification
+from edgec.reports import words
+from edgec.reports.model import FAR_DB, Tolerance, Verification
 from edgec.stages.given import brings_its_own_scales
 from edgec.stages.job import Checked, Job, Quantized
 
 VERIFY_RANDOM_SAMPLES = 2
 VERIFY_CALIBRATION_SAMPLES = 8
+FAR = "W0703"
 DYNAMIC_SIZES = ((2, 64), (3, 96))
 """What dynamic dimensions are when a model is verified: the first axis, and all others."""
 
@@ -67,7 +69,26 @@ def verify(
             result = next((item for item in results if item.passed), results[0])
         except KernelError as error:
             raise CompileError(_kernel_failure(str(error))) from None
+        job.diagnostics.extend(_far(job, result, made=quantized.integers is not None))
         return Checked(result, delegated.partitions())
+
+
+def _far(job: Job, result: Verification, *, made: bool) -> Iterator[Diagnostic]:
+    """Yield a warning for every output that is far from the source, where nothing was demanded of them."""
+    options = job.options
+    if result.tolerance != Tolerance() or options.max_drop is not None:
+        return
+    step = "Compare on your own data; --float16 loses next to nothing."
+    if options.prune is not None:
+        step = "Prune less, or train on after pruning."
+    elif options.random_samples:
+        step = "Random numbers tell nothing about accuracy: give --calibration PATH."
+    elif made:
+        step = "--explain says what costs accuracy, `edgec calibrate-audit` what the samples are worth."
+    for output in result.outputs:
+        if not output.sqnr_db >= FAR_DB:
+            what = words.verdict(output)
+            yield Diagnostic(FAR, f"output '{output.name}'", what, "", step, Severity.WARNING)
 
 
 def _kernels_to_compare(

@@ -131,6 +131,13 @@ def test_few_samples_are_said_to_be_few(count: int, grade: Grade) -> None:
     assert audit(scenes(count), [SPEC]).verdict.grade is grade
 
 
+def test_an_outlier_does_not_make_the_others_look_empty() -> None:
+    """One sample 500 times as strong is an outlier; the other 29 still show what they showed."""
+    found = audit(np.concatenate([scenes(29), 500 * scenes(1, seed=1)]), [SPEC])
+    assert found.constant == ()
+    assert "row 29" in found.outliers[0].sample
+
+
 def test_repeated_samples_do_not_count() -> None:
     """100 rows, 10 different ones."""
     found = audit(np.tile(scenes(10), (10, 1, 1, 1)), [SPEC])
