@@ -1,10 +1,17 @@
-"""What a person at a terminal sees: progress bars, diagnostics. Standard error only; no bars in a pipe."""
+"""What a person at a terminal sees: bars and diagnostics on standard error, results on standard output.
+
+In a pipe there are no bars, no colors and no lines broken to a width.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import io
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
+
+import click
 
 from edgec.diagnostics import Diagnostic, Severity
 
@@ -14,6 +21,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 _LISTED = 12
+_NO_WIDTH = 10_000
 _STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "bold yellow", Severity.NOTE: "dim"}
 
 
@@ -64,6 +72,21 @@ def error_console() -> Console:
     from rich.console import Console
 
     return Console(stderr=True, highlight=False)
+
+
+@contextmanager
+def output() -> Iterator[Console]:
+    """Give a console for results: a terminal's own width, or whole lines in a pipe."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if console.is_terminal:
+        yield console
+        return
+    kept = io.StringIO()
+    yield Console(file=kept, width=_NO_WIDTH, highlight=False)
+    for line in kept.getvalue().splitlines():
+        click.echo(line.rstrip())
 
 
 def print_diagnostics(diagnostics: Iterable[Diagnostic], console: Console | None = None) -> None:

@@ -23,8 +23,8 @@ from edgec.diagnostics import CompileError, Diagnostic
 FILE_NAME = "preprocess.toml"
 
 HOW_TO_SAY = (
-    f"Say it in the folder's {FILE_NAME}: mean and std in pixel units (mean = [0], std = [255] for 0..1), "
-    'color = "rgb"|"bgr"|"gray", resize = "none"|"stretch"|"crop"|"letterbox".'
+    "Say it by --mean and --std in pixel units (0 and 255 for 0..1), --color rgb|bgr|gray and "
+    f"--resize none|stretch|crop|letterbox, or in the folder's {FILE_NAME}."
 )
 
 

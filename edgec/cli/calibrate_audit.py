@@ -23,13 +23,14 @@ from edgec.cli.values import PATH, InputShape
 @exits
 def audit_command(data: str, model: Path | None, calibration_samples: int | None, **choices: Any) -> None:
     """Say what calibration samples are worth: outliers, repeats, too few, wrong layout or normalization."""
-    from rich.console import Console
-
     from edgec.calibrate.audit_console import print_audit
     from edgec.stages import audit_samples
+    from edgec.terminal import Bars, error_console, output
 
     shapes = dict(choices["input_shapes"])
-    found = audit_samples(data, model, shapes, preprocess(choices), calibration_samples)
-    print_audit(Console(highlight=False), found)
+    with Bars(error_console()) as bars:
+        found = audit_samples(data, model, shapes, preprocess(choices), calibration_samples, bars)
+    with output() as console:
+        print_audit(console, found)
     if found.verdict.grade == "poor":
         sys.exit(EXIT_GATE)

@@ -25,14 +25,14 @@ from edgec.cli.values import PATH
 @exits
 def compare_command(old: Path, new: Path, fail_above: str, markdown: Path | None) -> None:
     """Compare two compile reports, or two benchmark results of edgec-runtime (.json)."""
-    from rich.console import Console
-
     from edgec.atomic_write import write_text
     from edgec.reports.compare import compare, parse_percent
     from edgec.reports.console import comparison_table
+    from edgec.terminal import output
 
     comparison = compare(old, new, parse_percent(fail_above))
-    Console(highlight=False).print(comparison_table(comparison))
+    with output() as console:
+        console.print(comparison_table(comparison))
     if markdown is not None:
         write_text(markdown, comparison.to_markdown())
     if comparison.regressions:

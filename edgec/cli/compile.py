@@ -10,11 +10,13 @@ import click
 
 from edgec.cli.choices import compile_options
 from edgec.cli.exits import EXIT_GATE, exits
+from edgec.cli.files import Files, recipe_path
 from edgec.cli.options import image_options, precision_flags, quantization_options
 from edgec.cli.values import IO_TYPES, PATH, DynamicShape, InputShape, InputValue
 
 if TYPE_CHECKING:
-    from edgec.compile import Compiled, Saved
+    from edgec.compile import Compiled
+    from edgec.reports.model import Report
 
 _COMPILE_EXAMPLES = """\b
 Examples:
@@ -92,42 +94,22 @@ def compile_command(
     model: Path, output: Path | None, reports: tuple[Path, ...], quiet: bool, verbose: bool, **choices: Any
 ) -> None:
     """Compile MODEL (ONNX, TFLite, Keras, SavedModel, PyTorch) to TFLite, verify and report."""
-    from edgec.atomic_write import check_writable
     from edgec.compile import compile, default_output
-    from edgec.reports.render import renderer_for, write_report
     from edgec.terminal import Bars, error_console
 
     options = compile_options({**choices, "reports": reports})
     artifact = output or default_output(model, options.target, options.precision)
-    for path in reports:
-        renderer_for(path)  # an unknown suffix or a missing extra must not cost a whole compile
-    recipes = [] if options.max_drop is None else [recipe_path(artifact)]
-    for path in (artifact, *reports, *recipes):
-        check_writable(path)
+    files = Files(artifact, reports, None if options.max_drop is None else recipe_path(artifact))
+    files.check(
+        {"model": model, "calibration data": options.calibration, "data of --eval": options.evaluation}
+    )
     with Bars(error_console()) as bars:
         compiled = compile(model, options=options, progress=None if quiet else bars)
-    saved = compiled.saved(artifact, command=_command_line())
-    if options.max_drop is not None:
-        _write_recipe(compiled, artifact)
-    for path in reports:
-        write_report(saved.report, path)
+    report = files.save(compiled, _command_line())
     if not quiet:
-        _summarize(compiled, saved, reports, verbose)
-    if not saved.report.passed:
+        _summarize(compiled, report, files, verbose)
+    if not report.passed:
         sys.exit(EXIT_GATE)
-
-
-def _write_recipe(compiled: Compiled, artifact: Path) -> None:
-    """Write the recipe that a search found beside the artifact."""
-    from edgec.atomic_write import write_text
-
-    if compiled.recipe is not None:
-        write_text(recipe_path(artifact), compiled.recipe.to_toml())
-
-
-def recipe_path(artifact: Path) -> Path:
-    """Return where the recipe of an artifact goes: `model.tflite` → `model.recipe.toml`."""
-    return artifact.with_suffix(".recipe.toml")
 
 
 def _command_line() -> str:
@@ -136,17 +118,11 @@ def _command_line() -> str:
     return shlex.join(["edgec", *sys.argv[1:]])
 
 
-def _summarize(compiled: Compiled, saved: Saved, reports: tuple[Path, ...], verbose: bool) -> None:
-    from rich.console import Console
-
+def _summarize(compiled: Compiled, report: Report, files: Files, verbose: bool) -> None:
     from edgec.diagnostics import Severity
     from edgec.reports.console import print_summary
-    from edgec.reports.manifest import manifest_path
-    from edgec.terminal import print_diagnostics
+    from edgec.terminal import output, print_diagnostics
 
     print_diagnostics(d for d in compiled.diagnostics if verbose or d.severity is not Severity.NOTE)
-    files = {"model": saved.path, "manifest": manifest_path(saved.path)}
-    files |= {f"report {path.suffix}": path for path in reports}
-    if recipe_path(saved.path).exists() and compiled.report.gates:
-        files["recipe"] = recipe_path(saved.path)
-    print_summary(Console(highlight=False), saved.report, files)
+    with output() as console:
+        print_summary(console, report, files.by_role)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
+import signal
 import sys
-from collections.abc import Callable, Iterable
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -24,25 +28,83 @@ def exits(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
-        from edgec.diagnostics import CompileError
-
-        try:
-            command(*args, **kwargs)
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
-            raise
-        except CompileError as error:
-            _fail(error.diagnostics)
-        except MemoryError:
-            _fail([_out_of_memory()])
-        except KeyboardInterrupt:
-            click.echo("interrupted; nothing was written", err=True)
-            sys.exit(EXIT_INTERRUPTED)
-        except Exception as error:
-            if os.environ.get(SHOW_TRACEBACK):
+        _spell_what_cannot_be_printed()
+        with _interrupts() as pressed:
+            try:
+                command(*args, **kwargs)
+            except (click.ClickException, click.exceptions.Exit, click.Abort):
                 raise
-            _fail([_internal_error(error)])
+            except KeyboardInterrupt:
+                _interrupted()
+            except Exception as error:
+                if pressed():
+                    _interrupted()
+                _explain(error)
 
     return run
+
+
+def _explain(error: Exception) -> NoReturn:
+    from edgec.diagnostics import CompileError
+
+    if isinstance(error, CompileError):
+        _fail(error.diagnostics)
+    if isinstance(error, MemoryError):
+        _fail([_out_of_memory()])
+    if os.environ.get(SHOW_TRACEBACK):
+        raise error
+    _fail([_internal_error(error)])
+
+
+@contextmanager
+def _interrupts() -> Iterator[Callable[[], bool]]:
+    """Give a function that says whether Ctrl-C was pressed.
+
+    Not every library lets a KeyboardInterrupt through: an extension module that is being imported turns it
+    into an ImportError.
+    """
+    pressed: list[int] = []
+
+    def note(number: int, frame: object) -> None:
+        pressed.append(number)
+        raise KeyboardInterrupt
+
+    with _handling(note):
+        yield lambda: bool(pressed)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Let Ctrl-C have no effect for a moment: files that belong together are written together."""
+    with _handling(signal.SIG_IGN):
+        yield
+
+
+@contextmanager
+def _handling(handler: Callable[[int, Any], None] | signal.Handlers) -> Iterator[None]:
+    """Handle Ctrl-C, where it ends this process at all and this thread may decide so."""
+    before = signal.getsignal(signal.SIGINT)
+    mine = threading.current_thread() is threading.main_thread()
+    if not mine or before in (signal.SIG_IGN, signal.SIG_DFL, None):
+        yield
+        return
+    signal.signal(signal.SIGINT, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _spell_what_cannot_be_printed() -> None:
+    """Let names in letters that the terminal's encoding lacks come out as escapes, not as an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _interrupted() -> NoReturn:
+    click.echo("interrupted; nothing was written", err=True)
+    sys.exit(EXIT_INTERRUPTED)
 
 
 def _fail(diagnostics: Iterable[Diagnostic]) -> NoReturn:

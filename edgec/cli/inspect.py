@@ -26,13 +26,11 @@ def inspect_command(
     signature: str | None,
 ) -> None:
     """Show what MODEL (any format) is, what it costs, and what blocks which board; compiles nothing."""
-    from rich.console import Console
-
     from edgec.atomic_write import check_writable, write_text
     from edgec.inspection import inspect_model
     from edgec.inspection.console import print_inspection
     from edgec.inspection.html import render_html
-    from edgec.terminal import print_diagnostics
+    from edgec.terminal import output, print_diagnostics
 
     files = [html, Path(json_path) if json_path not in (None, "-") else None]
     for path in files:
@@ -46,5 +44,6 @@ def inspect_command(
     if json_path == "-":
         click.echo(found.to_json(), nl=False)
         return
-    print_inspection(Console(highlight=False), found)
+    with output() as console:
+        print_inspection(console, found)
     print_diagnostics(found.diagnostics)

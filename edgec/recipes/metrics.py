@@ -74,11 +74,11 @@ class TopK:
             )
         classes = scores.shape[1]
         if self.k >= classes:
-            raise _unsuited(self.name, f"the model has {classes} classes")
+            raise _unsuited(self.name, f"the model has only {classes} classes")
         low, high = int(labels.min(initial=0)), int(labels.max(initial=0))
         if low < 0 or high >= classes:
-            what = f"labels reach from {low} to {high}, the model's {classes} classes from 0 to {classes - 1}"
-            raise _unsuited(self.name, what)
+            classes_are = f"the model's {classes} classes from 0 to {classes - 1}"
+            raise _unsuited(self.name, f"labels reach from {low} to {high}, {classes_are}")
         best = np.argsort(-scores.astype(np.float64), axis=1, kind="stable")[:, : self.k]
         return 100.0 * float(np.mean(np.any(best == labels[:, None], axis=1)))
 
@@ -239,5 +239,5 @@ def _load(name: str) -> Callable[[list[Array], Array], float]:
 
 def _unsuited(metric: str, why: str) -> CompileError:
     step = "Give another --metric, or your own as module:function."
-    what = "does not suit the model and its labels"
-    return CompileError(Diagnostic(UNSUITED, f"metric {metric}", what, f"{why}.", step))
+    what = f"does not suit model and labels: {why}"
+    return CompileError(Diagnostic(UNSUITED, f"metric {metric}", what, next_step=step))

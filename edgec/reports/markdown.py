@@ -206,7 +206,9 @@ def _explanation(report: Report) -> Iterator[str]:
         gain = f" ({cause.gain_db:+.1f} dB without it: {text(cause.tried)})" if measured else ""
         what = f"{text(cause.what)}{gain}. {text(cause.next_step)}"
         yield f"- **{text(cause.kind)}**, {code(cause.where)}: {what}"
-    yield "" if found.causes else "No cause stands out: what is lost is lost evenly."
+    if not found.causes:
+        yield "No cause stands out: what is lost is lost evenly."
+    yield ""
     rows = [
         (code(layer.node), text(layer.kind), words.decibels(layer.sqnr_db), _share(layer.share))
         for layer in words.worst_layers(found.layers)

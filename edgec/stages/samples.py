@@ -100,13 +100,18 @@ def audit_samples(
     from edgec.calibrate.audit import audit
     from edgec.calibrate.specs import specs_of
 
-    if model is None:
-        return audit(data, specs_of(data), preprocess=preprocess, limit=limit)
     options = CompileOptions(precision="int8", input_shapes=input_shapes, preprocess=preprocess)
     job = Job(options, Diagnostics(), Stopwatch(progress))
+
+    def look(inputs: list[InputSpec], ir: Model | None) -> Audit:
+        samples = open_sample_source(data, inputs, preprocess=preprocess, limit=limit)
+        with job.clock.stage("audit", len(samples)):
+            advance = job.clock.progress.advance
+            return audit(samples, inputs, model=ir, threads=options.threads, progress=advance)
+
+    if model is None:
+        return look(specs_of(data), None)
     _, profile = choose_target(job)
     ir = import_and_optimize(job, load(job, model), profile)
     inputs = source_inputs(ir)
-    ir = run_passes(ir, integer_pipeline(profile))
-    with job.clock.stage("audit"):
-        return audit(data, inputs, model=ir, preprocess=preprocess, limit=limit, threads=options.threads)
+    return look(inputs, run_passes(ir, integer_pipeline(profile)))

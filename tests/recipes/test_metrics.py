@@ -19,7 +19,7 @@ LABELS = np.asarray([0, 1, 2, 1])
     [
         ("top1", [0, 1, 2, 3], "labels reach from 0 to 3, the model's 3 classes from 0 to 2"),
         ("top1", [-1, 1, 2, 0], "labels reach from -1 to 2"),
-        ("top3", [0, 1, 2, 0], "the model has 3 classes"),
+        ("top3", [0, 1, 2, 0], "the model has only 3 classes"),
     ],
 )
 def test_labels_have_to_be_classes(name: str, labels: list[int], why: str) -> None:
