@@ -29,19 +29,27 @@ def exits(command: Callable[..., None]) -> Callable[..., None]:
     @wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
         _spell_what_cannot_be_printed()
-        with _interrupts() as pressed:
+        with interruptible(), _interrupts() as pressed:
             try:
                 command(*args, **kwargs)
             except (click.ClickException, click.exceptions.Exit, click.Abort):
                 raise
-            except KeyboardInterrupt:
-                _interrupted()
             except Exception as error:
                 if pressed():
-                    _interrupted()
+                    raise KeyboardInterrupt from None
                 _explain(error)
 
     return run
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """End on Ctrl-C with one line and 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo("interrupted; nothing was written", err=True)
+        sys.exit(EXIT_INTERRUPTED)
 
 
 def _explain(error: Exception) -> NoReturn:
@@ -100,11 +108,6 @@ def _spell_what_cannot_be_printed() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-
-
-def _interrupted() -> NoReturn:
-    click.echo("interrupted; nothing was written", err=True)
-    sys.exit(EXIT_INTERRUPTED)
 
 
 def _fail(diagnostics: Iterable[Diagnostic]) -> NoReturn:
