@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _LISTED = 12
 _NO_WIDTH = 10_000
+_BAR_WIDTH = 56  # of bar, percentage and time, with their gaps
 _STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "bold yellow", Severity.NOTE: "dim"}
 
 
@@ -31,18 +32,19 @@ class Bars:
     def __init__(self, console: Console) -> None:
         from rich.progress import (
             BarColumn,
-            MofNCompleteColumn,
             Progress,
             SpinnerColumn,
+            TaskProgressColumn,
             TextColumn,
             TimeRemainingColumn,
         )
 
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
         self._bars: RichProgress = Progress(
             *columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal
         )
         self._task: TaskID | None = None
+        self._stage = ""
 
     def __enter__(self) -> Bars:
         self._bars.start()
@@ -53,12 +55,24 @@ class Bars:
 
     def start(self, stage: str, total: int | None = None) -> None:
         """Show a stage; without a total the bar pulses."""
+        self._stage = stage
         self._task = self._bars.add_task(stage, total=total)
 
     def advance(self, done: int) -> None:
         """Move the bar of the current stage."""
         if self._task is not None:
             self._bars.update(self._task, completed=done)
+
+    def describe(self, what: str) -> None:
+        """Say what the current stage is at; what is too long for a line is cut."""
+        from rich.markup import escape
+
+        if self._task is not None:
+            room = max(self._bars.console.width - _BAR_WIDTH, 0)
+            text = f"{self._stage}: {what}"
+            self._bars.update(
+                self._task, description=escape(text if len(text) <= room else text[:room] + "…")
+            )
 
     def finish(self) -> None:
         """Remove the current stage."""

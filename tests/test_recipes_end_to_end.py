@@ -16,6 +16,7 @@ from edgec.cli import main
 from edgec.options import CompileOptions
 from edgec.recipes.recipe import Recipe, read_recipe
 from edgec.reports import words
+from edgec.reports.model import Report
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLE = ROOT / "samples" / "digits_cnn.onnx"
@@ -93,9 +94,12 @@ def test_budget_out_of_reach_exits_with_3_and_says_why(tmp_path: Path) -> None:
     assert run.exit_code == 3, run.output
     assert out.exists()
     assert read_recipe(tmp_path / "digits.recipe.toml").precision == "int8"
-    explained = edgec.reports.model.Report.load(tmp_path / "r.json").explanation
-    assert explained is not None
-    assert explained.causes
+    report = Report.load(tmp_path / "r.json")
+    assert report.explanation is not None
+    assert report.explanation.causes
+    (warning,) = [item for item in report.diagnostics if item.code == "W0620"]
+    assert "0 % is out of reach: the best of" in warning.what
+    assert "The layers that make most of the noise: '" in warning.why
 
 
 def test_int16x8_is_more_exact_than_int8() -> None:

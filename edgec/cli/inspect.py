@@ -30,13 +30,15 @@ def inspect_command(
     from edgec.inspection import inspect_model
     from edgec.inspection.console import print_inspection
     from edgec.inspection.html import render_html
-    from edgec.terminal import output, print_diagnostics
+    from edgec.terminal import Bars, error_console, output, print_diagnostics
 
     files = [html, Path(json_path) if json_path not in (None, "-") else None]
     for path in files:
         if path is not None:
             check_writable(path)
-    found = inspect_model(model, input_shapes=dict(input_shapes), signature=signature)
+    with Bars(error_console()) as bars:
+        bars.start("inspect")
+        found = inspect_model(model, input_shapes=dict(input_shapes), signature=signature)
     if html is not None:
         write_text(html, render_html(found))
     if files[1] is not None:

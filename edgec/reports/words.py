@@ -152,6 +152,16 @@ def _distance(sqnr_db: float) -> str:
     return next((words for limit, words in steps if sqnr_db >= limit), "far from")
 
 
+def is_close(output: OutputCheck) -> bool:
+    """Whether an output is close to the source's, or closer."""
+    return output.sqnr_db >= 30
+
+
+def demands(limits: Tolerance) -> bool:
+    """Whether verification demands anything."""
+    return limits != Tolerance()
+
+
 def tolerance(limits: Tolerance) -> str:
     """Say what verification demands, e.g. `|error| ≤ 1e-05 + 0.0001 × |source|`."""
     parts: list[str] = []
@@ -196,7 +206,7 @@ def _match(report: Report) -> str:
     if checked is None or worst is None:
         return f"{report.precision} model, not compared with the source"
     several = len(checked.outputs) > 1
-    if checked.passed and checked.tolerance == Tolerance() and not worst.sqnr_db >= FLOAT_ROUNDING_DB:
+    if checked.passed and not demands(checked.tolerance) and not worst.sqnr_db >= FLOAT_ROUNDING_DB:
         return _nearness(report.precision, worst.sqnr_db, several)
     match (checked.passed, several):
         case (True, False):

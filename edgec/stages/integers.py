@@ -44,7 +44,7 @@ def quantize_to_integers(
         options.open_choices(),
     )
     with job.clock.steps("quantize") as steps:
-        made = quantize_by_recipe(task, steps)
+        made = quantize_by_recipe(task, steps, job.clock.progress.describe)
         job.diagnostics.extend(made.notes)
     if options.on_pass is not None:
         options.on_pass("quantize", made.model)

@@ -7,6 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from edgec.diagnostics import Diagnostic, Severity
+from edgec.reports import words
 from edgec.reports.model import Accuracy
 from edgec.stages.job import Job, Quantized
 
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
     from edgec.calibrate.data import InputSpec
     from edgec.ir import Model
     from edgec.recipes.evaluate import Evaluation, EvaluationData
+    from edgec.recipes.search import SearchResult
 
-CHANCE = "W0619"
+CHANCE, OUT_OF_REACH = "W0619", "W0620"
 ABOVE_CHANCE = 1.5
 
 
@@ -49,7 +51,20 @@ def judge(job: Job, quantized: Quantized) -> Accuracy | None:
         score = evaluation.score(made.model) if made.search is None else made.search.best.score
         floats = evaluation.float_value
     job.diagnostics.extend(_no_better_than_chance(evaluation))
+    job.diagnostics.extend(_out_of_reach(made.search, metric.unit))
     return Accuracy(metric.name, evaluation.data.described, metric.unit, score.value, floats, score.drop)
+
+
+def _out_of_reach(search: SearchResult | None, unit: str) -> list[Diagnostic]:
+    """Return a warning with the layers to blame, where no recipe keeps the budget."""
+    if search is None or search.reached:
+        return []
+    drop, budget = (f"{number:.3g} {unit}".strip() for number in (search.best.score.drop, search.budget))
+    what = f"{budget} is out of reach: the best of {len(search.trials)} recipes drops by {drop}"
+    layers = ", ".join(f"'{item.node}' {words.percent(item.share)}" for item in search.blame)
+    why = f"The layers that make most of the noise: {layers}." if layers else ""
+    step = "Give more samples, allow more, or train these layers with quantization in mind."
+    return [Diagnostic(OUT_OF_REACH, "--max-drop", what, why, step, Severity.WARNING)]
 
 
 def _no_better_than_chance(evaluation: Evaluation) -> list[Diagnostic]:
