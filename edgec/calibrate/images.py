@@ -17,7 +17,7 @@ import numpy as np
 from edgec.calibrate import problems
 from edgec.calibrate.fit import CHANNELS_TO_FIRST
 from edgec.calibrate.folders import MediaFolder, spread
-from edgec.calibrate.preprocess import HOW_TO_SAY, Preprocess
+from edgec.calibrate.preprocess import HOW_TO_RESIZE, HOW_TO_SAY, Preprocess
 from edgec.calibrate.samples import (
     Array,
     InputSpec,
@@ -181,7 +181,7 @@ def _guesses(
     others = sum(size != target.size for size in sizes)
     if others and preprocess.resize is None:
         what = f"{others} of {len(sizes)} images are not {target.width}x{target.height}: stretched to fit"
-        yield problems.warning(problems.GUESSED, where, what, "Nothing states how to resize.", HOW_TO_SAY)
+        yield problems.warning(problems.GUESSED, where, what, "Nothing states how to resize.", HOW_TO_RESIZE)
 
 
 def _headers(files: Sequence[Path]) -> list[tuple[Path, tuple[int, int], str]]:

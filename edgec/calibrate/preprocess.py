@@ -26,6 +26,7 @@ HOW_TO_SAY = (
     "Say it by --mean and --std in pixel units (0 and 255 for 0..1), --color rgb|bgr|gray and "
     f"--resize none|stretch|crop|letterbox, or in the folder's {FILE_NAME}."
 )
+HOW_TO_RESIZE = f"Say it by --resize stretch|crop|letterbox, or in the folder's {FILE_NAME}."
 
 
 class Preprocess(BaseModel):

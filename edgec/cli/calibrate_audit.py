@@ -14,7 +14,7 @@ from edgec.cli.options import image_options
 from edgec.cli.values import PATH, InputShape
 
 
-@click.command("calibrate-audit")
+@click.command("calibrate-audit", short_help="Judge calibration samples.")
 @click.argument("data", metavar="DATA")
 @click.option("--model", type=PATH, help="The model that the samples are for: checks them against it.")
 @click.option("--calibration-samples", type=click.IntRange(min=1), help="Use at most so many samples.")

@@ -11,7 +11,7 @@ from edgec.cli.exits import EXIT_GATE, exits
 from edgec.cli.values import PATH
 
 
-@click.command("compare")
+@click.command("compare", short_help="Compare two reports or benchmark results.")
 @click.argument("old", type=PATH)
 @click.argument("new", type=PATH)
 @click.option(

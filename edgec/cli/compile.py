@@ -28,11 +28,13 @@ Examples:
   edgec compile model.onnx --input-shape 1,3,320,320 --report report.html
 
 \b
-Exit codes: 0 good, 1 bad input, 2 usage, 3 compiled but a gate is not met.
+Exit codes: 0 good, 1 bad input, 2 usage, 3 compiled but a gate is not met, 130 interrupted.
 """
 
 
-@click.command("compile", epilog=_COMPILE_EXAMPLES)
+@click.command(
+    "compile", short_help="Compile a model to TFLite, verify and report.", epilog=_COMPILE_EXAMPLES
+)
 @click.argument("model", type=PATH)
 @click.option("-o", "--output", type=PATH, help="Artifact. Default: MODEL.TARGET.PRECISION.tflite.")
 @click.option(

@@ -11,7 +11,7 @@ from edgec.cli.exits import EXIT_GATE, exits
 from edgec.cli.values import PATH
 
 
-@click.command("doctor")
+@click.command("doctor", short_help="Find and mend faults of a TFLite file.")
 @click.argument("model", type=PATH)
 @click.option("--fix", is_flag=True, help="Write a mended copy.")
 @click.option("-o", "--output", type=PATH, help="Where; default MODEL.fixed.tflite.")

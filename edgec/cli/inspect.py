@@ -11,7 +11,7 @@ from edgec.cli.exits import exits
 from edgec.cli.values import PATH, InputShape
 
 
-@click.command("inspect")
+@click.command("inspect", short_help="Show what a model is and what it costs.")
 @click.argument("model", type=PATH)
 @click.option("--json", "json_path", metavar="PATH|-", help="Write all facts as JSON; - prints nothing else.")
 @click.option("--html", type=PATH, help="Draw the graph as a self-contained page.")

@@ -29,8 +29,17 @@ _QUANTIZATION_OPTIONS = (
         help="Any of absorb,equalize,rounding,bias, or none. Default: what held-out samples prefer.",
     ),
     click.option("--per-tensor", is_flag=True, help="One scale for all weights of a node (old MCU kernels)."),
-    click.option("--weights", type=click.Choice(["int8", "int4"]), help="Element type of the weights alone."),
-    click.option("--block-size", type=int, default=0, help="With --dynamic --weights int4: weights a scale."),
+    click.option(
+        "--weights",
+        type=click.Choice(["int8", "int4"]),
+        help="Element type of weights; int8 also without --int8: a small file, float32 arithmetic.",
+    ),
+    click.option(
+        "--block-size",
+        type=int,
+        default=0,
+        help="With --dynamic --weights int4: so many weights share a scale (32, 64, 128 or 256).",
+    ),
     click.option(
         "--max-drop",
         type=float,
@@ -38,7 +47,10 @@ _QUANTIZATION_OPTIONS = (
         help="Accuracy budget: search the cheapest recipe whose drop is no larger (exit 3 if there is none).",
     ),
     click.option(
-        "--eval", "evaluation", metavar="NPZ", help="Labelled samples: arrays as for calibration, `labels`."
+        "--eval",
+        "evaluation",
+        metavar="NPZ",
+        help="Labelled samples: arrays as for calibration, and `labels`. Reports the metric of both models.",
     ),
     click.option(
         "--metric",

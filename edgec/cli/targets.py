@@ -7,7 +7,7 @@ import click
 from edgec.cli.exits import exits
 
 
-@click.command("targets")
+@click.command("targets", short_help="List the boards.")
 @exits
 def targets_command() -> None:
     """List the boards that edgec compiles for."""
