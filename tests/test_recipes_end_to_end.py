@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import edgec
 from edgec.cli import main
+from edgec.diagnostics import CompileError, Severity
 from edgec.options import CompileOptions
 from edgec.recipes.recipe import Recipe, read_recipe
 from edgec.reports import words
@@ -180,3 +181,12 @@ def test_a_repair_named_twice_is_applied_once() -> None:
     """Saying it again is no fault of anybody's."""
     options = CompileOptions(precision="int8", repairs=("bias", "bias"))
     assert options.chosen_recipe().repairs == ("bias",)
+
+
+def test_a_budget_for_integers_that_are_given_is_refused() -> None:
+    """The file's own scales are kept, so nothing would be held to the budget; samples are only unused."""
+    made = edgec.compile(SAMPLE, precision="int8", calibration=CALIBRATION, repairs=(), observer="minmax")
+    with pytest.raises(CompileError, match="E0616 --max-drop: has no effect: the source is quantized"):
+        edgec.compile(made.tflite, precision="int8", max_drop=1.0)
+    again = edgec.compile(made.tflite, precision="int8", calibration=EVALUATION["image"])
+    assert [item.code for item in again.diagnostics if item.severity is Severity.WARNING] == ["W0622"]

@@ -169,5 +169,5 @@ def validated(settings: Mapping[str, object], where: str) -> Preprocess:
 
 
 def _field_problem(where: str, location: tuple[int | str, ...], message: str) -> Diagnostic:
-    field = ".".join(str(part) for part in location)
-    return Diagnostic(problems.PREPROCESS, where, f"{field}: {message}", next_step=HOW_TO_SAY)
+    field, text = ".".join(map(str, location)), message.removeprefix("Value error, ")
+    return Diagnostic(problems.PREPROCESS, where, f"{field}: {text}", next_step=HOW_TO_SAY)

@@ -27,6 +27,7 @@ def keep_scales(job: Job, source: SourceModel, ir: Model) -> tuple[Model, Quanti
     from edgec.passes.quantized_interface import QuantizeInterface
 
     options = job.options
+    _refuse_what_has_no_effect(job)
     chosen = options.input_type is not None or options.output_type is not None
     if is_integer_only(ir.graph) and (chosen or source.format == "onnx"):
         input_type, output_type = DType(options.input_type or "int8"), DType(options.output_type or "int8")
@@ -35,6 +36,20 @@ def keep_scales(job: Job, source: SourceModel, ir: Model) -> tuple[Model, Quanti
     elif options.precision == "int8" and not options.float_islands and not is_integer_only(ir.graph):
         raise CompileError(_float_islands(job, ir))
     return ir, describe_given(ir)
+
+
+def _refuse_what_has_no_effect(job: Job) -> None:
+    """Refuse a budget that nothing would be held to; samples that nobody needs are only mentioned."""
+    options = job.options
+    asked = {"--max-drop": options.max_drop, "--eval": options.evaluation, "--recipe": options.recipe}
+    what = "has no effect: the source is quantized already, and its own scales are kept"
+    step = "Compile the float model that it was made from, or leave this out."
+    job.diagnostics.extend(
+        Diagnostic("E0616", name, what, "", step) for name, value in asked.items() if value is not None
+    )
+    if options.calibration is not None:
+        job.diagnostics.add(Diagnostic("W0622", "--calibration", what, "", step, Severity.WARNING))
+    job.diagnostics.raise_if_errors()
 
 
 def _float_islands(job: Job, ir: Model) -> list[Diagnostic]:
