@@ -104,8 +104,10 @@ def compile(
     ir = stages.legalize(job, quantized.model, profile, board)
     flatbuffer = stages.emit(job, ir)
     checked = stages.verify(job, source, quantized, ir, flatbuffer, inputs, samples)
+    accuracy = stages.judge(job, quantized)
     explanation = stages.explain(job, quantized)
-    report = stages.report(job, source, board, ir, flatbuffer, checked, quantized, pruning, explanation)
+    report = stages.report(job, source, board, ir, flatbuffer, checked, quantized, pruning)
+    report = replace(report, accuracy=accuracy, explanation=explanation)
     manifest = stages.manifest(job, report, quantized)
     return Compiled(flatbuffer, report, manifest, tuple(job.diagnostics), quantized.recipe)
 

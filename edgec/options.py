@@ -86,6 +86,11 @@ class CompileOptions:
         """What inputs are asked to be: pixels are uint8 unless int8 was chosen (a pixel less 128)."""
         return self.input_type or ("uint8" if self.raw_pixels else None)
 
+    @property
+    def random_samples(self) -> bool:
+        """Whether random numbers take the place of calibration data."""
+        return isinstance(self.calibration, str) and self.calibration == RANDOM_CALIBRATION
+
     def _pixel_problems(self) -> list[Diagnostic]:
         if not self.raw_pixels:
             return []
@@ -128,7 +133,7 @@ class CompileOptions:
         from edgec.recipes.tune import Open
 
         told = self.recipe is not None or self.max_drop is not None
-        if told or (isinstance(self.calibration, str) and self.calibration == RANDOM_CALIBRATION):
+        if told or self.random_samples:
             return Open()
         return Open(calibrator=self.observer is None, repairs=self.repairs is None)
 

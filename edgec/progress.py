@@ -19,6 +19,10 @@ class Progress(Protocol):
         """`done` steps of the current stage are complete."""
         ...
 
+    def describe(self, what: str) -> None:
+        """What the current stage is at, in a few words."""
+        ...
+
     def finish(self) -> None:
         """The current stage is complete."""
         ...
@@ -31,6 +35,9 @@ class Silent:
         """Ignore."""
 
     def advance(self, done: int) -> None:
+        """Ignore."""
+
+    def describe(self, what: str) -> None:
         """Ignore."""
 
     def finish(self) -> None:

@@ -1,10 +1,17 @@
-"""What a person at a terminal sees: progress bars, diagnostics. Standard error only; no bars in a pipe."""
+"""What a person at a terminal sees: bars and diagnostics on standard error, results on standard output.
+
+In a pipe there are no bars, no colors and no lines broken to a width.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import io
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
+
+import click
 
 from edgec.diagnostics import Diagnostic, Severity
 
@@ -14,6 +21,8 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 _LISTED = 12
+_NO_WIDTH = 10_000
+_BAR_WIDTH = 56  # of bar, percentage and time, with their gaps
 _STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "bold yellow", Severity.NOTE: "dim"}
 
 
@@ -23,18 +32,19 @@ class Bars:
     def __init__(self, console: Console) -> None:
         from rich.progress import (
             BarColumn,
-            MofNCompleteColumn,
             Progress,
             SpinnerColumn,
+            TaskProgressColumn,
             TextColumn,
             TimeRemainingColumn,
         )
 
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
         self._bars: RichProgress = Progress(
             *columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal
         )
         self._task: TaskID | None = None
+        self._stage = ""
 
     def __enter__(self) -> Bars:
         self._bars.start()
@@ -45,12 +55,24 @@ class Bars:
 
     def start(self, stage: str, total: int | None = None) -> None:
         """Show a stage; without a total the bar pulses."""
+        self._stage = stage
         self._task = self._bars.add_task(stage, total=total)
 
     def advance(self, done: int) -> None:
         """Move the bar of the current stage."""
         if self._task is not None:
             self._bars.update(self._task, completed=done)
+
+    def describe(self, what: str) -> None:
+        """Say what the current stage is at; what is too long for a line is cut."""
+        from rich.markup import escape
+
+        if self._task is not None:
+            room = max(self._bars.console.width - _BAR_WIDTH, 0)
+            text = f"{self._stage}: {what}"
+            self._bars.update(
+                self._task, description=escape(text if len(text) <= room else text[:room] + "…")
+            )
 
     def finish(self) -> None:
         """Remove the current stage."""
@@ -64,6 +86,21 @@ def error_console() -> Console:
     from rich.console import Console
 
     return Console(stderr=True, highlight=False)
+
+
+@contextmanager
+def output() -> Iterator[Console]:
+    """Give a console for results: a terminal's own width, or whole lines in a pipe."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if console.is_terminal:
+        yield console
+        return
+    kept = io.StringIO()
+    yield Console(file=kept, width=_NO_WIDTH, highlight=False)
+    for line in kept.getvalue().splitlines():
+        click.echo(line.rstrip())
 
 
 def print_diagnostics(diagnostics: Iterable[Diagnostic], console: Console | None = None) -> None:

@@ -6,13 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
+import pytest
 from click.testing import CliRunner
 from onnx import TensorProto, helper, numpy_helper
 
 import edgec
 from edgec.cli import main
+from edgec.diagnostics import CompileError, Severity
 from edgec.options import CompileOptions
 from edgec.recipes.recipe import Recipe, read_recipe
+from edgec.reports import words
+from edgec.reports.model import Report
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLE = ROOT / "samples" / "digits_cnn.onnx"
@@ -45,6 +50,41 @@ def test_budget_within_reach_is_a_gate_that_passes() -> None:
     assert made.report.quantization.trials
 
 
+def test_labelled_data_alone_is_evaluated() -> None:
+    """Without a budget nothing is searched, but the figures are there: those of both models, by hand."""
+    made = edgec.compile(SAMPLE, precision="int8", calibration=CALIBRATION, evaluation=EVALUATION)
+    session = onnxruntime.InferenceSession(SAMPLE)
+    right = [
+        int(session.run(None, {"image": image[None]})[0].argmax()) == label
+        for image, label in zip(EVALUATION["image"], EVALUATION["labels"], strict=True)
+    ]
+    assert made.report.gates == ()
+    found = made.report.accuracy
+    assert found is not None
+    assert (found.metric, found.source_value) == ("top1", pytest.approx(100 * np.mean(right)))
+    assert found.drop == pytest.approx(found.source_value - found.value)
+
+
+def test_labels_that_do_not_fit_the_samples_are_no_proof() -> None:
+    """Rolled by one, labels are those of other images: float is no better than guessing, which is said."""
+    rolled = EVALUATION | {"labels": (EVALUATION["labels"] + 1) % 10}
+    made = edgec.compile(SAMPLE, precision="int8", calibration=CALIBRATION, evaluation=rolled)
+    (warning,) = [item for item in made.diagnostics if item.code == "W0619"]
+    assert "guessing 10" in warning.what
+
+
+def test_a_far_output_is_no_success() -> None:
+    """One sample 500 times as bright leaves the digits one level of 256: nothing failed, but it is said."""
+    images = EVALUATION["image"][:20]
+    data = np.concatenate([images, 500 * images[:1]])
+    made = edgec.compile(SAMPLE, precision="int8", calibration=data, observer="minmax", repairs=())
+    assert made.report.passed
+    assert words.state(made.report) == "POOR"
+    assert "far from the source" in words.headline(made.report)
+    (warning,) = [item for item in made.diagnostics if item.code == "W0703"]
+    assert "calibrate-audit" in warning.next_step
+
+
 def test_budget_out_of_reach_exits_with_3_and_says_why(tmp_path: Path) -> None:
     """No quantized model equals float: the best recipe is written all the same, and the exit code says so."""
     out = tmp_path / "digits.tflite"
@@ -55,9 +95,12 @@ def test_budget_out_of_reach_exits_with_3_and_says_why(tmp_path: Path) -> None:
     assert run.exit_code == 3, run.output
     assert out.exists()
     assert read_recipe(tmp_path / "digits.recipe.toml").precision == "int8"
-    explained = edgec.reports.model.Report.load(tmp_path / "r.json").explanation
-    assert explained is not None
-    assert explained.causes
+    report = Report.load(tmp_path / "r.json")
+    assert report.explanation is not None
+    assert report.explanation.causes
+    (warning,) = [item for item in report.diagnostics if item.code == "W0620"]
+    assert "0 % is out of reach: the best of" in warning.what
+    assert "The layers that make most of the noise: '" in warning.why
 
 
 def test_int16x8_is_more_exact_than_int8() -> None:
@@ -73,8 +116,9 @@ def test_int16x8_is_more_exact_than_int8() -> None:
 
 def test_weight_only_forms_shrink_the_file() -> None:
     """int8 weights take a quarter of float's bytes, int4 an eighth of the larger tensors."""
-    sizes = {kind: edgec.compile(SAMPLE, weights=kind).report.size_bytes for kind in (None, "int8", "int4")}
-    assert sizes["int4"] < sizes["int8"] < sizes[None] / 2
+    reports = {kind: edgec.compile(SAMPLE, weights=kind).report for kind in (None, "int8", "int4")}
+    assert reports["int4"].size_bytes < reports["int8"].size_bytes < reports[None].size_bytes / 2
+    assert all(report.passed for report in reports.values())  # rounded weights are no fault of the compile
 
 
 def _head() -> onnx.ModelProto:
@@ -137,3 +181,12 @@ def test_a_repair_named_twice_is_applied_once() -> None:
     """Saying it again is no fault of anybody's."""
     options = CompileOptions(precision="int8", repairs=("bias", "bias"))
     assert options.chosen_recipe().repairs == ("bias",)
+
+
+def test_a_budget_for_integers_that_are_given_is_refused() -> None:
+    """The file's own scales are kept, so nothing would be held to the budget; samples are only unused."""
+    made = edgec.compile(SAMPLE, precision="int8", calibration=CALIBRATION, repairs=(), observer="minmax")
+    with pytest.raises(CompileError, match="E0616 --max-drop: has no effect: the source is quantized"):
+        edgec.compile(made.tflite, precision="int8", max_drop=1.0)
+    again = edgec.compile(made.tflite, precision="int8", calibration=EVALUATION["image"])
+    assert [item.code for item in again.diagnostics if item.severity is Severity.WARNING] == ["W0622"]

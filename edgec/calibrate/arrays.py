@@ -159,7 +159,9 @@ def open_columns(path: Path) -> list[FileColumn]:
     except CompileError:
         raise
     except Exception as error:  # zipfile raises many types on damaged directories
-        raise _damaged(str(path), problems.cause_text(error)) from None
+        cut = "it is a zip that is cut off or damaged"
+        cause = cut if isinstance(error, zipfile.BadZipFile) else problems.cause_text(error)
+        raise _damaged(str(path), cause) from None
     if magic != _NPY_MAGIC:
         raise _damaged(str(path), "it is neither a NumPy array nor a zip of arrays")
     return [_read_column(path.stem, ArrayPlace(path), path.stat().st_size)]
@@ -217,6 +219,7 @@ def _check_size(where: str, shape: tuple[int, ...], dtype: np.dtype[np.generic],
 
 
 def _damaged(where: str, cause: str) -> CompileError:
+    """Return the error for a file that holds no readable arrays."""
     return problems.fail(
         problems.UNREADABLE, where, f"cannot be read as arrays: {cause}", next_step="Save the arrays again."
     )

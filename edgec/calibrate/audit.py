@@ -17,10 +17,10 @@ import numpy.typing as npt
 
 from edgec.calibrate.data import LiveSource, open_samples
 from edgec.calibrate.likeness import Likeness
+from edgec.calibrate.other_scale import suspicions_that_matter
 from edgec.calibrate.preprocess import Preprocess
 from edgec.calibrate.samples import Array, InputSpec, SampleSet, channel_axis
 from edgec.calibrate.spread import Outlier, Stability, compare_halves, find_outliers, together
-from edgec.calibrate.suspicions import input_suspicions
 from edgec.calibrate.verdict import Verdict, judge
 from edgec.calibrate.watch import Watch
 from edgec.diagnostics import Diagnostic
@@ -28,7 +28,7 @@ from edgec.ir import Model
 
 VALUES_PER_SAMPLE = 256
 CONSTANT_SHARE = 0.01
-"""Of the whole set's range: a sample that spans less shows nothing (a black frame, a cap on the lens)."""
+"""Of what samples span: one that spans less shows nothing (a black frame, a cap on the lens)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ def _conclude(
         found = [half.finish() for half in halves[: len(samples)]]
         extremes = together(found)
         stability = compare_halves(found)
-        notes += input_suspicions(model, found[0])
+        notes += [item.diagnostic() for item in suspicions_that_matter(model, found[0], samples)]
     else:
         stability = Stability(0, 0.0, 0.0, "")
     outliers = tuple(find_outliers(extremes, len(samples), name))
@@ -166,8 +166,11 @@ def _conclude(
 
 
 def _constant(values: Sequence[_InputValues], count: int) -> list[int]:
-    """Return the samples of which no input shows anything."""
-    limits = [CONSTANT_SHARE * (max(seen.highs) - min(seen.lows)) for seen in values]
+    """Return the samples of which no input shows anything.
+
+    What a sample usually spans is the measure; a single outlier must not make all others look empty.
+    """
+    limits = [CONSTANT_SHARE * _usual_span(seen) for seen in values]
     return [
         index
         for index in range(count)
@@ -176,6 +179,12 @@ def _constant(values: Sequence[_InputValues], count: int) -> list[int]:
         )
         and all(seen.spec_size > 1 for seen in values)
     ]
+
+
+def _usual_span(seen: _InputValues) -> float:
+    """Return how far nine of ten samples reach at most."""
+    spans = np.subtract(seen.highs, seen.lows)
+    return float(np.quantile(spans, 0.9, method="lower"))
 
 
 class _InputValues:

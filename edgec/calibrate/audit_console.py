@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edgec.calibrate.audit import Audit, InputFacts
-from edgec.calibrate.problems import shape_text
+from edgec.calibrate.problems import CONVERTED, IGNORED, counted, shape_text
 from edgec.calibrate.verdict import Grade
 from edgec.reports.escape import visible
 
@@ -37,7 +37,7 @@ def audit_view(audit: Audit) -> RenderableType:
 
 def _headline(audit: Audit) -> Text:
     grade = audit.verdict.grade
-    text = f" {audit.count} samples from {visible(audit.source)}"
+    text = f" {counted(audit.count, 'sample')} from {visible(audit.source)}"
     return Text.assemble((str(grade).upper(), _STYLES[grade]), text)
 
 
@@ -55,9 +55,12 @@ def _facts(audit: Audit) -> Iterator[tuple[str, str]]:
     yield "read as", audit.how
     for item in audit.inputs:
         yield "input", f"{item.name} {item.dtype}{shape_text(item.shape)}"
+    for note in audit.notes:
+        if note.code in (CONVERTED, IGNORED):
+            yield "note", f"{note.what}."
     yield "equal", _groups(audit.equal)
     yield "similar", _groups(audit.similar)
-    yield "constant", ", ".join(audit.constant[:_LISTED]) or "none"
+    yield "constant", _listed(audit.constant) or "none"
     found = audit.stability
     if found.tensors:
         worst = f", worst {found.worst:.0%} at {found.worst_tensor}"
@@ -70,8 +73,13 @@ def _facts(audit: Audit) -> Iterator[tuple[str, str]]:
 def _groups(groups: Sequence[Sequence[str]]) -> str:
     if not groups:
         return "none"
-    shown = "; ".join(", ".join(group[:_LISTED]) for group in groups[:_LISTED])
+    shown = "; ".join(map(_listed, groups[:_LISTED]))
     return shown + (f"; and {len(groups) - _LISTED} more groups" if len(groups) > _LISTED else "")
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return ", ".join(names[:_LISTED]) + more
 
 
 def _channels(inputs: Sequence[InputFacts]) -> Table:

@@ -43,7 +43,7 @@ LiveSource: TypeAlias = Source | Iterable[object]
 DEFAULT_FOLDER = Path("calibration_data")
 
 _Arrays: TypeAlias = Array | Mapping[str, Array]
-_KINDS = "A folder of images or wavs, an .npz or .npy file, or module:function."
+_KINDS = "Give a folder of images or wavs, an .npz or .npy file, or module:function."
 
 
 def open_samples(
@@ -150,7 +150,8 @@ def _open_folder(
     default: bool = False,
 ) -> SampleSet:
     if folder.images and folder.audio:
-        what = f"holds {len(folder.images)} images and {len(folder.audio)} wavs"
+        images, wavs = len(folder.images), len(folder.audio)
+        what = f"holds {problems.counted(images, 'image')} and {problems.counted(wavs, 'wav')}"
         raise problems.fail(
             problems.SOURCE, str(folder.root), what, next_step="Name a folder with one kind only."
         )

@@ -222,6 +222,8 @@ def _user_code(where: str) -> Iterator[None]:
         yield
     except CompileError:
         raise
+    except ModuleNotFoundError as error:
+        raise _no_module(where, error) from None
     except (Exception, SystemExit) as error:
         what = f"raised {problems.cause_text(error)}{_raised_at(error)}"
         raise problems.fail(
@@ -230,6 +232,16 @@ def _user_code(where: str) -> Iterator[None]:
     finally:
         if folder in sys.path:
             sys.path.remove(folder)
+
+
+def _no_module(where: str, error: ModuleNotFoundError) -> CompileError:
+    what = f"there is no module '{error.name}'"
+    if error.name != where.partition(":")[0].partition(".")[0]:
+        what += _raised_at(error)
+        return problems.fail(problems.FUNCTION, where, what, next_step="Install what your function imports.")
+    why = "It was looked for in the current folder and where Python has its own."
+    step = "Check the name before the colon, or run in the folder of the file."
+    return problems.fail(problems.FUNCTION, where, what, why, step)
 
 
 def _raised_at(error: BaseException) -> str:

@@ -17,7 +17,7 @@ import numpy as np
 from edgec.calibrate import problems
 from edgec.calibrate.fit import CHANNELS_TO_FIRST
 from edgec.calibrate.folders import MediaFolder, spread
-from edgec.calibrate.preprocess import HOW_TO_SAY, Preprocess
+from edgec.calibrate.preprocess import HOW_TO_RESIZE, HOW_TO_SAY, Preprocess
 from edgec.calibrate.samples import (
     Array,
     InputSpec,
@@ -119,7 +119,7 @@ def image_samples(
         preprocess = preprocess.model_copy(update={"resize": "none"})
     spec, axis = _image_input(inputs, where)
     files = spread(folder.images, limit)
-    sizes = [(path, *_header(path)) for path in files]
+    sizes = _headers(files)
     target = _target(spec, axis, preprocess, where)
     _check_modes(target, sizes, strict=not adaptable and preprocess.color is None)
     _check_sizes(target, sizes)
@@ -181,7 +181,21 @@ def _guesses(
     others = sum(size != target.size for size in sizes)
     if others and preprocess.resize is None:
         what = f"{others} of {len(sizes)} images are not {target.width}x{target.height}: stretched to fit"
-        yield problems.warning(problems.GUESSED, where, what, "Nothing states how to resize.", HOW_TO_SAY)
+        yield problems.warning(problems.GUESSED, where, what, "Nothing states how to resize.", HOW_TO_RESIZE)
+
+
+def _headers(files: Sequence[Path]) -> list[tuple[Path, tuple[int, int], str]]:
+    """Return every file with its size and mode; all files that are no images are named at once."""
+    found: list[tuple[Path, tuple[int, int], str]] = []
+    damaged: list[Diagnostic] = []
+    for path in files:
+        try:
+            found.append((path, *_header(path)))
+        except CompileError as error:
+            damaged += error.diagnostics
+    if damaged:
+        raise CompileError(damaged)
+    return found
 
 
 def _header(path: Path) -> tuple[tuple[int, int], str]:
@@ -271,6 +285,11 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise problems.fail(
             problems.UNREADABLE,
             str(path),
-            f"cannot be decoded as an image: {problems.cause_text(error)}",
-            next_step="Remove or replace this file.",
+            f"cannot be decoded as an image: {_reason(error, path)}",
+            next_step="Remove or replace it.",
         ) from None
+
+
+def _reason(error: Exception, path: Path) -> str:
+    """Return what a decoder says, without the file's name: that is said already."""
+    return problems.cause_text(error).replace(f" {str(path)!r}", "")

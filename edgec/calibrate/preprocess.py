@@ -23,9 +23,10 @@ from edgec.diagnostics import CompileError, Diagnostic
 FILE_NAME = "preprocess.toml"
 
 HOW_TO_SAY = (
-    f"Say it in the folder's {FILE_NAME}: mean and std in pixel units (mean = [0], std = [255] for 0..1), "
-    'color = "rgb"|"bgr"|"gray", resize = "none"|"stretch"|"crop"|"letterbox".'
+    "Say it by --mean and --std in pixel units (0 and 255 for 0..1), --color rgb|bgr|gray and "
+    f"--resize none|stretch|crop|letterbox, or in the folder's {FILE_NAME}."
 )
+HOW_TO_RESIZE = f"Say it by --resize stretch|crop|letterbox, or in the folder's {FILE_NAME}."
 
 
 class Preprocess(BaseModel):
@@ -168,5 +169,5 @@ def validated(settings: Mapping[str, object], where: str) -> Preprocess:
 
 
 def _field_problem(where: str, location: tuple[int | str, ...], message: str) -> Diagnostic:
-    field = ".".join(str(part) for part in location)
-    return Diagnostic(problems.PREPROCESS, where, f"{field}: {message}", next_step=HOW_TO_SAY)
+    field, text = ".".join(map(str, location)), message.removeprefix("Value error, ")
+    return Diagnostic(problems.PREPROCESS, where, f"{field}: {text}", next_step=HOW_TO_SAY)

@@ -37,6 +37,9 @@ UNITS = "W0310"  # mean and std look meant for other units
 NORMALIZATION = "W0312"  # values do not suit the first layers
 CACHED = "W0311"  # ranges of the same model and samples were known
 PARTS = "W0313"  # pixels that are not whole
+FEW = "W0314"  # so few samples that each decides
+FLAT = "W0315"  # samples of one value
+REPEATED = "W0316"  # samples that repeat each other
 
 
 def fail(code: str, where: str, what: str, why: str = "", next_step: str = "") -> CompileError:
@@ -52,6 +55,11 @@ def warning(code: str, where: str, what: str, why: str = "", next_step: str = ""
 def note(code: str, where: str, what: str, why: str = "", next_step: str = "") -> Diagnostic:
     """Return a message that records a decision."""
     return Diagnostic(code, where, what, why, next_step, Severity.NOTE)
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a count with its noun: `1 sample`, `0 samples`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def shape_text(shape: Sequence[int]) -> str:

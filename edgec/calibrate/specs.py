@@ -20,6 +20,8 @@ from edgec.calibrate.images import image_sizes
 from edgec.calibrate.preprocess import load_preprocess
 from edgec.calibrate.samples import Array, InputSpec
 
+_KINDS = "Give a folder of images or wavs, an .npz or .npy file, or module:function."
+
 
 def specs_of(source: LiveSource) -> list[InputSpec]:
     """Return inputs of the data's own names, shapes and types.
@@ -46,9 +48,11 @@ def specs_of(source: LiveSource) -> list[InputSpec]:
 def _of_path(path: Path) -> list[InputSpec]:
     if path.is_file() and path.suffix.lower() in ARRAY_SUFFIXES:
         return _of_columns(open_columns(path))
+    if not path.exists():
+        what = "there is no such file or folder"
+        raise problems.fail(problems.SOURCE, str(path), what, next_step=_KINDS)
     if not path.is_dir():
-        step = "A folder of images or wavs, an .npz or .npy file, or module:function."
-        raise problems.fail(problems.SOURCE, str(path), "is no source of samples", next_step=step)
+        raise problems.fail(problems.SOURCE, str(path), "is no source of samples", next_step=_KINDS)
     folder = scan(path)
     if folder.images:
         (width, height), _ = Counter(image_sizes(folder.images)).most_common(1)[0]

@@ -60,11 +60,6 @@ class Suspicion:
         return "Check mean and std against the model's training."
 
 
-def input_suspicions(model: Model, histograms: Mapping[str, TensorStatistics]) -> list[Diagnostic]:
-    """Return a warning for every input whose values do not suit the first layers that read it."""
-    return [found.diagnostic() for found in find_suspicions(model, histograms)]
-
-
 def find_suspicions(model: Model, histograms: Mapping[str, TensorStatistics]) -> list[Suspicion]:
     """Return every input whose values do not suit the first layers that read it.
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from edgec.calibrate import problems
+from edgec.calibrate.problems import counted
 from edgec.calibrate.spread import Outlier, Stability
 from edgec.diagnostics import Diagnostic
 
@@ -70,7 +71,8 @@ def _counted(
     distinct = count - again - alike
     if distinct < LEAST_COUNT:
         advice = f"Collect {GOOD_COUNT} or more that differ as the device will see them."
-        yield Reason(Grade.POOR, f"{distinct} distinct samples are few", advice)
+        few = counted(distinct, "distinct sample")
+        yield Reason(Grade.POOR, f"{few} {'is' if distinct == 1 else 'are'} few", advice)
     elif distinct < GOOD_COUNT:
         yield Reason(
             Grade.USABLE, f"{distinct} distinct samples", f"{GOOD_COUNT} or more make ranges steady."
@@ -78,19 +80,23 @@ def _counted(
     if again:
         first = " = ".join(equal[0][:3])
         yield Reason(
-            Grade.USABLE, f"{again} samples repeat others: {first}", "Remove them; they tell nothing new."
+            Grade.USABLE,
+            f"{counted(again, 'sample')} {'repeats' if again == 1 else 'repeat'} others: {first}",
+            "Remove what repeats: it tells nothing new.",
         )
     if alike:
         first = " ~ ".join(similar[0][:3])
         advice = "Frames of one scene count as one: take samples from more scenes."
-        yield Reason(Grade.USABLE, f"{alike} images look like others: {first}", advice)
+        many = f"{counted(alike, 'image')} {'looks' if alike == 1 else 'look'} like others"
+        yield Reason(Grade.USABLE, f"{many}: {first}", advice)
 
 
 def _constant(count: int, constant: Sequence[str]) -> Iterator[Reason]:
     if constant:
         listing = ", ".join(constant[:5])
         grade = Grade.POOR if 2 * len(constant) > count else Grade.USABLE
-        what = f"{len(constant)} samples show nothing (one value all over): {listing}"
+        many = f"{counted(len(constant), 'sample')} {'shows' if len(constant) == 1 else 'show'} nothing"
+        what = f"{many} (one value all over): {listing}"
         yield Reason(grade, what, "Remove them, unless the device will see such, too.")
 
 

@@ -17,8 +17,9 @@ from itertools import islice
 
 import numpy as np
 
+from edgec.calibrate.other_scale import OtherScale, other_scale, suspicions_that_matter
 from edgec.calibrate.ranges import collect_histograms, collect_ranges
-from edgec.calibrate.suspicions import Suspicion, find_suspicions
+from edgec.calibrate.suspicions import find_suspicions
 from edgec.causes.case import Case, Cause, Undo
 from edgec.ir import Array, Model, Quantization
 from edgec.recipes.evaluate import Evaluation, EvaluationData, Sample, Samples
@@ -28,20 +29,6 @@ LOOKED_AT = 32
 """Samples to judge the input by: it is their magnitude that counts."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Other:
-    """Another normalization of one input: values * factor + shift, and in words."""
-
-    name: str
-    factor: float
-    shift: float
-    words: str
-
-    def apply(self, values: Array) -> Array:
-        """Return values in this normalization."""
-        return (values.astype(np.float64) * self.factor + self.shift).astype(values.dtype)
-
-
 def wrong_normalization(case: Case) -> Iterator[Cause]:
     """Inputs whose values do not suit the first layers; undone by calibrating with the other normalization.
 
@@ -49,16 +36,16 @@ def wrong_normalization(case: Case) -> Iterator[Cause]:
     calibrated with them does. Where no other normalization calms the first layers, there is none.
     """
     first = list(islice(case.samples, LOOKED_AT))
-    for found in find_suspicions(case.model, collect_histograms(case.model, first)):
-        other = _other(found)
+    for found in suspicions_that_matter(case.model, collect_histograms(case.model, first), first):
+        other = other_scale(found)
         gain = None if other is None else _gain(case, first, other)
         tried = "" if other is None or gain is None else f"calibrated with {other.words}, and judged on such"
         message = found.diagnostic()
         yield Cause("wrong normalization", message.where, message.what, gain, tried, message.next_step)
 
 
-def _gain(case: Case, first: list[Sample], other: _Other) -> float | None:
-    if find_suspicions(case.model, collect_histograms(case.model, [_changed(s, other) for s in first])):
+def _gain(case: Case, first: list[Sample], other: OtherScale) -> float | None:
+    if find_suspicions(case.model, collect_histograms(case.model, [other.changed(s) for s in first])):
         return None
     ranges = collect_ranges(case.model, _Changed(case.samples, other))
     data = case.evaluation.data
@@ -71,24 +58,12 @@ def _gain(case: Case, first: list[Sample], other: _Other) -> float | None:
     return gain if gain >= MIN_GAIN_DB else None
 
 
-def _other(found: Suspicion) -> _Other | None:
-    """Return the normalization that was probably left out, or done for nothing."""
-    low, high = found.low, found.high
-    if found.too_large and low >= 0 and 1 < high <= 255:
-        return _Other(found.name, 1 / 255, 0.0, "values / 255")
-    if not found.too_large and low >= 0 and high <= 1.01:
-        return _Other(found.name, 255.0, 0.0, "values * 255")
-    if not found.too_large and low >= -1.01 and high <= 1.01:
-        return _Other(found.name, 127.5, 127.5, "values * 127.5 + 127.5")
-    return None
-
-
-def _form(model: Model, other: _Other) -> Quantization | None:
+def _form(model: Model, other: OtherScale) -> Quantization | None:
     ports = zip(model.inputs, model.graph.inputs, strict=True)
     return next(value.type.quantization for port, value in ports if port.name == other.name)
 
 
-def _suits(evaluation: Samples, other: _Other, calibration: list[Sample]) -> bool:
+def _suits(evaluation: Samples, other: OtherScale, calibration: list[Sample]) -> bool:
     """Whether evaluation samples are normalized the other way already: far larger or smaller than these."""
     fresh = _size(sample[other.name] for sample in islice(iter(evaluation), LOOKED_AT))
     given = _size(sample[other.name] for sample in calibration)
@@ -101,19 +76,15 @@ def _size(arrays: Iterable[Array]) -> float:
     return float(np.mean([np.abs(array).max() for array in arrays])) + float(np.finfo(np.float32).tiny)
 
 
-def _changed(sample: Sample, other: _Other) -> Sample:
-    return {**sample, other.name: other.apply(sample[other.name])}
-
-
 @dataclass(frozen=True)
 class _Changed:
     """Samples with one input in another normalization."""
 
     samples: Samples
-    other: _Other
+    other: OtherScale
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def __iter__(self) -> Iterator[Sample]:
-        return (_changed(sample, self.other) for sample in self.samples)
+        return (self.other.changed(sample) for sample in self.samples)

@@ -20,6 +20,11 @@ MAX_SAMPLES = 8
 BINS = 64
 SHOWN = 12
 """Histograms of so many tensors: the layers with the lowest SQNR."""
+MOST_BEYOND = 1.0
+"""Widths of the range by which a histogram goes beyond it on each side; its ends hold the rest."""
+
+
+_Windows = dict[Value, tuple[float, float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +39,8 @@ class _Pair:
 def layer_checks(model: Model, quantized: Model, samples: Samples) -> tuple[LayerCheck, ...]:
     """Return one check for each node whose result both models have, in order of execution.
 
-    Both models run on up to eight samples. A result of whole numbers is left out.
+    Both models run on up to eight samples. A result of whole numbers is left out, and so is one that only
+    moves data: it says what its operand says.
     """
     pairs = _pairs(model, quantized)
     statistics = {pair.floats.name: OutputStatistics(pair.floats.name) for pair in pairs}
@@ -59,10 +65,11 @@ def histograms(
     worst = {check.node for check in sorted(checks, key=lambda check: check.sqnr_db)[:SHOWN]}
     pairs = [pair for pair in _pairs(model, quantized) if node_name(pair.node) in worst]
     limits = {pair.floats: _limits(pair.integers) for pair in pairs}
+    windows = _windows(model, limits, samples)
     counts = {value: np.zeros(BINS, np.int64) for value in limits}
 
     def observe(value: Value, array: Array) -> None:
-        low, high = limits[value]
+        low, high = windows[value]
         inside = np.clip(array.astype(np.float64), low, high)
         counts[value] += np.histogram(inside, BINS, (low, high))[0]
 
@@ -71,11 +78,27 @@ def histograms(
         watch.show(sample, observe)
     found: list[TensorHistogram] = []
     for pair in pairs:
-        low, high = limits[pair.floats]
-        bins = tuple(map(int, counts[pair.floats]))
-        found.append(TensorHistogram(pair.floats.name, "activations", low, high, low, high, bins))
+        value = pair.floats
+        bins = tuple(map(int, counts[value]))
+        found.append(TensorHistogram(value.name, "activations", *windows[value], *limits[value], bins))
         found += _weights(pair.node)
     return tuple(found)
+
+
+def _windows(model: Model, limits: Mapping[Value, tuple[float, float]], samples: Samples) -> _Windows:
+    """Return what each histogram shows: the range, and what values do beyond it."""
+    windows = dict(limits)
+
+    def widen(value: Value, array: Array) -> None:
+        (low, high), (first, last) = limits[value], windows[value]
+        most = MOST_BEYOND * (high - low)
+        least, greatest = float(array.min(initial=first)), float(array.max(initial=last))
+        windows[value] = max(min(first, least), low - most), min(max(last, greatest), high + most)
+
+    watch = Watch(model, list(limits))
+    for sample in _first(samples):
+        watch.show(sample, widen)
+    return windows
 
 
 def _pairs(model: Model, quantized: Model) -> list[_Pair]:
@@ -88,8 +111,17 @@ def _pairs(model: Model, quantized: Model) -> list[_Pair]:
     return [
         _Pair(node, node.results[0], made[node.results[0].name])
         for node in model.graph
-        if node.results[0].dtype.is_float and node.results[0].name in made
+        if node.results[0].dtype.is_float and node.results[0].name in made and not _only_moves(node)
     ]
+
+
+def _only_moves(node: Node) -> bool:
+    """Whether a node's result holds values of its one operand, in another order or shape."""
+    return spec_of(node).fold is not None and _moved(node) == 1
+
+
+def _moved(node: Node) -> int:
+    return sum(value is not None and not value.is_constant for value in node.operands)
 
 
 def _limits(value: Value) -> tuple[float, float]:

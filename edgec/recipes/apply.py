@@ -27,7 +27,7 @@ from edgec.recipes.logits import Comparison
 from edgec.recipes.metrics import Floats
 from edgec.recipes.recipe import Recipe, Repair
 from edgec.recipes.search import Search, SearchResult
-from edgec.recipes.tune import NOTHING_OPEN, Open, Tuning, split, tune
+from edgec.recipes.tune import MOST_RECIPES, NOTHING_OPEN, Open, Tuning, split, tune
 from edgec.recipes.workbench import Interface, Progress, Workbench
 from edgec.repair import Gain
 
@@ -156,19 +156,51 @@ def _tune(task: Task, progress: Progress) -> Tuning | None:
     if known is not None:
         return known
     calibration, judges = parts
-    bench = Workbench(task.model, calibration, task.interface, profile=task.profile, threads=task.threads)
+    bar = _ChoiceBar(progress)
+    bench = Workbench(
+        task.model,
+        calibration,
+        task.interface,
+        profile=task.profile,
+        threads=task.threads,
+        progress=bar.inside,
+    )
     compared = Comparison(task.model, judges, task.threads)
 
     def measure(recipe: Recipe) -> Floats:
         return noise_of(*compared.answers(bench.quantize(recipe)))
 
-    def tell(done: int, total: int) -> None:
-        progress("choose a recipe", done, total)
-
+    bar.after(0, MOST_RECIPES)
     auto = is_affordable(task.model, len(calibration))
-    tuning = tune(task.recipe, task.choices, measure, len(task.samples), tell, auto)
+    tuning = tune(task.recipe, task.choices, measure, len(task.samples), bar.after, auto)
     memory.keep(tuning)
     return tuning
+
+
+@dataclass(slots=True)
+class _ChoiceBar:
+    """One bar for all recipes that are tried, in hundredths of a recipe: rounding one may take a minute."""
+
+    progress: Progress
+    _tried: int = 0
+    _total: int = 1
+    _shown: int = -1
+
+    def after(self, tried: int, total: int) -> None:
+        """So many recipes of at most `total` are measured."""
+        self._tried, self._total = tried, total
+        self._show(100 * tried)
+
+    def inside(self, what: str, done: int, total: int) -> None:
+        """A recipe is being made."""
+        share = {"shrink ranges": 45, "rounding": 95}.get(what)  # of what a recipe takes, nearly all
+        if share is not None:
+            self._show(100 * self._tried + share * done // max(total, 1))
+
+    def _show(self, hundredths: int) -> None:
+        if hundredths > self._shown:
+            self._shown = hundredths
+            self.progress("choose a recipe", hundredths, 100 * self._total)
 
 
 def _memory(task: Task) -> Memory:

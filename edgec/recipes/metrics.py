@@ -72,12 +72,23 @@ class TopK:
             raise _unsuited(
                 self.name, f"labels are {labels.dtype}{list(labels.shape)}, not one class a sample"
             )
+        classes = scores.shape[1]
+        if self.k >= classes:
+            raise _unsuited(self.name, f"the model has only {classes} classes")
+        low, high = int(labels.min(initial=0)), int(labels.max(initial=0))
+        if low < 0 or high >= classes:
+            classes_are = f"the model's {classes} classes from 0 to {classes - 1}"
+            raise _unsuited(self.name, f"labels reach from {low} to {high}, {classes_are}")
         best = np.argsort(-scores.astype(np.float64), axis=1, kind="stable")[:, : self.k]
         return 100.0 * float(np.mean(np.any(best == labels[:, None], axis=1)))
 
     def drop(self, value: float, reference: float) -> float:
         """Points of 100."""
         return reference - value
+
+    def chance(self, outputs: Outputs) -> float:
+        """Return what guessing would give, in percent."""
+        return 100.0 * self.k / _class_scores(outputs, self.name).shape[1]
 
 
 @dataclass(frozen=True)
@@ -228,4 +239,5 @@ def _load(name: str) -> Callable[[list[Array], Array], float]:
 
 def _unsuited(metric: str, why: str) -> CompileError:
     step = "Give another --metric, or your own as module:function."
-    return CompileError(Diagnostic(UNSUITED, f"metric {metric}", "does not suit this model", why, step))
+    what = f"does not suit model and labels: {why}"
+    return CompileError(Diagnostic(UNSUITED, f"metric {metric}", what, next_step=step))

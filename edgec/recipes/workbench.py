@@ -14,6 +14,8 @@ from edgec.calibrate.ranges import Ranges, choose_ranges, collect_histograms
 from edgec.calibrate.statistics import Histograms
 from edgec.emit import emit
 from edgec.ir import DType, Model, Value
+from edgec.legalize.profile import find_profile
+from edgec.pipeline import final_pipeline, run_passes
 from edgec.quantize import ChosenWeights, IntegerScheme, quantize_int8, quantize_integer
 from edgec.quantize.heads import Head, find_heads
 from edgec.quantize.names import node_name
@@ -136,7 +138,9 @@ class Workbench:
 
     def measure(self, model: Model) -> tuple[int, float]:
         """Return the size of the artifact in bytes and its estimated cost."""
-        return emit(model).size, estimate_cost(model, self._profile)
+        cost = estimate_cost(model, self._profile)
+        final = run_passes(model, final_pipeline(find_profile(self._profile)))
+        return emit(final).size, cost
 
     def islands(self, recipe: Recipe) -> OnlyOne:
         """Return what makes single nodes integer, with the recipe's other choices."""

@@ -18,6 +18,7 @@ from edgec.reports.escape import visible
 from edgec.reports.model import Report
 
 _LISTED = 6  # outputs; detection models have a dozen
+_STATES = {"OK": "bold green", "POOR": "bold yellow", "FAILED": "bold red"}
 _STYLES = {Verdict.BETTER: "green", Verdict.WORSE: "yellow", Verdict.MISSING: "yellow"}
 
 
@@ -54,8 +55,8 @@ def _trials(report: Report) -> Iterator[RenderableType]:
 
 
 def _headline(report: Report) -> Text:
-    state, style = ("OK", "bold green") if report.passed else ("FAILED", "bold red")
-    return Text.assemble((state, style), " ", visible(words.headline(report)))
+    state = words.state(report)
+    return Text.assemble((state, _STATES[state]), " ", visible(words.headline(report)))
 
 
 def _facts(report: Report) -> Iterator[tuple[str, str]]:
@@ -78,9 +79,10 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
         yield visible(output.name), f"{words.decibels(output.sqnr_db)}, {words.verdict(output)}"
     if len(outputs) > _LISTED:
         yield "", f"… and {words.plural(len(outputs) - _LISTED, 'more output')}, in the report"
+    if report.accuracy is not None:
+        yield "accuracy", words.accuracy(report.accuracy)
     for gate in report.gates:
-        verdict = "met" if gate.passed else "NOT MET"
-        yield "budget", f"{gate.name}: {gate.actual:g} {gate.unit}, limit {gate.limit:g}, {verdict}"
+        yield "budget", f"{words.gate(gate)}, {'met' if gate.passed else 'NOT MET'}"
     for cause in report.explanation.causes if report.explanation else ():
         gain = "" if cause.gain_db is None else f" ({cause.gain_db:+.1f} dB without it)"
         yield "cause", f"{cause.kind}, {cause.where}: {cause.what}{gain}"

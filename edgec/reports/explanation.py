@@ -35,7 +35,8 @@ class NamedCause:
 class TensorHistogram:
     """How the values of a tensor lie in the range it was given.
 
-    `counts` are of equal bins from `low` to `high`; [`range_low`, `range_high`] is what its integers express.
+    `counts` are of equal bins from `low` to `high`; [`range_low`, `range_high`] is what its integers express,
+    and values beyond are clipped to it. The bins at both ends hold what lies farther out.
     `role` is `activations` or `weights`.
     """
 

@@ -15,7 +15,7 @@ from edgec.reports import words
 from edgec.reports.escape import visible
 from edgec.reports.model import Report, TensorRange
 
-_LISTED = 24  # rows of the long tables; the JSON report has them all
+_LISTED, _FEW = 24, 12  # rows of the long tables and of rankings; the JSON report has them all
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def render_html(report: Report) -> str:
     )
     template = environment.from_string(source)
     axis = range_axis(report.quantization.tensors if report.quantization else ())
-    return template.render(report=report, words=words, axis=axis, listed=_LISTED) + "\n"
+    return template.render(report=report, words=words, axis=axis, listed=_LISTED, few=_FEW) + "\n"
 
 
 def _missing_extra(error: ImportError) -> Diagnostic:

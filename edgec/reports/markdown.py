@@ -21,6 +21,7 @@ def render_markdown(report: Report) -> str:
         _tensors(report),
         _graph(report),
         _quantization(report),
+        _explanation(report),
         _pruning(report),
         _diagnostics(report),
         _reproduce(report),
@@ -40,7 +41,7 @@ def table(titles: Sequence[str], rows: Iterable[Sequence[str]], numbers: Iterabl
 
 
 def _summary(report: Report) -> Iterator[str]:
-    state = "passed" if report.passed else "FAILED"
+    state = {"OK": "passed", "POOR": "POOR", "FAILED": "FAILED"}[words.state(report)]
     yield f"# {code(report.source.file)} for {text(report.target)}, {text(report.precision)}: {state}"
     yield ""
     yield f"{text(words.headline(report))}."
@@ -82,6 +83,9 @@ def _verification(report: Report) -> Iterator[str]:
 
 
 def _gates(report: Report) -> Iterator[str]:
+    if report.accuracy is not None:
+        yield f"Accuracy: {text(words.accuracy(report.accuracy))}."
+        yield ""
     if not report.gates:
         return
     yield "## Gates"
@@ -89,7 +93,7 @@ def _gates(report: Report) -> Iterator[str]:
     rows = (
         (
             code(gate.name),
-            f"{gate.actual:g} {text(gate.unit)}",
+            f"{gate.actual:g} {text(gate.unit)}".strip(),
             f"{gate.limit:g}",
             "met" if gate.passed else "**not met**",
         )
@@ -148,12 +152,15 @@ def _quantization(report: Report) -> Iterator[str]:
     for node in found.float_ops:
         yield f"- stays in float: {code(node.node)} ({text(node.kind)}): {text(node.why)}"
     yield ""
+    titles = ("tensor", "min", "max", "SQNR")
     rows = [
         (code(item.name), f"{item.minimum:.4g}", f"{item.maximum:.4g}", words.decibels(item.sqnr_db))
         for item in words.worst_first(found.tensors)
     ]
+    if all(item.sqnr_db is None for item in found.tensors):
+        titles, rows = titles[:3], [row[:3] for row in rows]
     if rows:
-        yield from table(("tensor", "min", "max", "SQNR"), rows[:_LISTED], numbers=(1, 2, 3))
+        yield from table(titles, rows[:_LISTED], numbers=(1, 2, 3))
     yield from _more(len(rows))
 
 
@@ -184,6 +191,36 @@ def _recipes(found: Quantization) -> Iterator[str]:
             ("recipe, cheapest first", "drop", "SQNR", "size", "cost"), trials, numbers=(1, 2, 3, 4)
         )
         yield ""
+
+
+def _explanation(report: Report) -> Iterator[str]:
+    found = report.explanation
+    if found is None:
+        return
+    yield "## Where accuracy goes"
+    yield ""
+    yield f"On {text(found.inputs)}."
+    yield ""
+    for cause in found.causes:
+        measured = cause.gain_db is not None
+        gain = f" ({cause.gain_db:+.1f} dB without it: {text(cause.tried)})" if measured else ""
+        what = f"{text(cause.what)}{gain}. {text(cause.next_step)}"
+        yield f"- **{text(cause.kind)}**, {code(cause.where)}: {what}"
+    if not found.causes:
+        yield "No cause stands out: what is lost is lost evenly."
+    yield ""
+    rows = [
+        (code(layer.node), text(layer.kind), words.decibels(layer.sqnr_db), _share(layer.share))
+        for layer in words.worst_layers(found.layers)
+    ]
+    titles = ("layer, the least exact first", "kind", "SQNR", "share of the noise")
+    if rows:
+        yield from table(titles, rows[:_LISTED], numbers=(2, 3))
+    yield from _more(len(rows))
+
+
+def _share(share: float | None) -> str:
+    return "–" if share is None else words.percent(share)
 
 
 def _pruning(report: Report) -> Iterator[str]:

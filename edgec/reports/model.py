@@ -2,8 +2,8 @@
 
 The JSON form has the fields below, in this order. The section of a stage that did not run is null:
 `verification` with --no-verify, `quantization` of a float32 model, `pruning` without --prune, `explanation`
-where nobody asked for one, `partitions` of a target without delegate. Infinity and NaN are the strings "inf",
-"-inf" and "nan" (see contract.py).
+where nobody asked for one, `accuracy` without --eval or --max-drop, `partitions` of a target without
+delegate. Infinity and NaN are the strings "inf", "-inf" and "nan" (see contract.py).
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from edgec.reports.explanation import Explanation
 
 SCHEMA_VERSION = 1
 REPORT_KIND = "edgec-compile-report"
+
+FAR_DB = 20.0
+"""Below this SQNR the error is more than a tenth of the signal: such a model seldom does its work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +260,21 @@ class Pruning:
 
 
 @dataclass(frozen=True, slots=True)
+class Accuracy:
+    """What a metric says of the compiled model and of the float model, on data that `data` names in words.
+
+    `drop` is by how much the compiled model is worse, in `unit`; negative where it is better.
+    """
+
+    metric: str
+    data: str
+    unit: str
+    value: float
+    source_value: float
+    drop: float
+
+
+@dataclass(frozen=True, slots=True)
 class Gate:
     """A limit that the user set: `actual` against `limit`, both in `unit` (e.g. arena ≤ 131072 bytes)."""
 
@@ -315,12 +333,21 @@ class Report:
     timings: Mapping[str, float] = field(default_factory=dict[str, float])
     diagnostics: tuple[ReportedDiagnostic, ...] = ()
     command: str = ""
+    accuracy: Accuracy | None = None
 
     @property
     def passed(self) -> bool:
         """Whether verification (where it ran) and every gate passed."""
         verified = self.verification is None or self.verification.passed
         return verified and all(gate.passed for gate in self.gates)
+
+    @property
+    def is_poor(self) -> bool:
+        """Whether an output is far from the source and nothing that was asked for says that this will do."""
+        worst, checked = self.worst_output, self.verification
+        if worst is None or checked is None or self.gates or checked.tolerance != Tolerance():
+            return False
+        return not worst.sqnr_db >= FAR_DB
 
     @property
     def worst_output(self) -> OutputCheck | None:

@@ -8,8 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from edgec.reports.explanation import LayerCheck
+from edgec.reports.explanation import LayerCheck, TensorHistogram
 from edgec.reports.model import (
+    FAR_DB,
+    Accuracy,
+    Gate,
     MeasuredRecipe,
     OutputCheck,
     Partitions,
@@ -85,7 +88,8 @@ def repair(found: RepairGain) -> str:
     """Return what a repair did, e.g. `rounding: 12 nodes better, the median one by 3.1 dB`."""
     if not found.nodes:
         return f"{found.name}: no node better"
-    return f"{found.name}: {plural(found.nodes, 'node')} better, the median one by {found.median_db:.1f} dB"
+    gain = "beyond measure" if math.isinf(found.median_db) else f"by {found.median_db:.1f} dB"
+    return f"{found.name}: {plural(found.nodes, 'node')} better, the median one {gain}"
 
 
 def chosen_recipe(candidates: Sequence[MeasuredRecipe]) -> str:
@@ -95,6 +99,17 @@ def chosen_recipe(candidates: Sequence[MeasuredRecipe]) -> str:
     if chosen.recipe == first:
         return f"{first}, the best of {tried}"
     return f"{chosen.recipe}: {chosen.gain_db:.1f} dB less noise than {first}, {tried}"
+
+
+def accuracy(found: Accuracy) -> str:
+    """Return what a metric says, e.g. `top1 81.5, float 82 (600 labelled samples of test.npz)`."""
+    return f"{found.metric} {found.value:.4g}, float {found.source_value:.4g} ({found.data})"
+
+
+def gate(found: Gate) -> str:
+    """Return a limit and what it limits, e.g. `max drop (top1): 0.75 points, limit 0.5 points`."""
+    actual, limit = (f"{number:g} {found.unit}".strip() for number in (found.actual, found.limit))
+    return f"{found.name}: {actual}, limit {limit}"
 
 
 def relative_costs(trials: Sequence[TriedRecipe]) -> list[tuple[TriedRecipe, str]]:
@@ -128,7 +143,23 @@ def verdict(output: OutputCheck) -> str:
 def _closeness(sqnr_db: float) -> str:
     steps = ((FLOAT_ROUNDING_DB, "matches up to float rounding"), (40, "very close"), (30, "close"))
     found = next((words for limit, words in steps if sqnr_db >= limit), "")
-    return found or ("noticeably different" if sqnr_db >= 20 else "far from the source")
+    return found or ("noticeably different" if sqnr_db >= FAR_DB else "far from the source")
+
+
+def _distance(sqnr_db: float) -> str:
+    """Return how close an output is, in front of `the source`."""
+    steps = ((40, "very close to"), (30, "close to"), (FAR_DB, "noticeably different from"))
+    return next((words for limit, words in steps if sqnr_db >= limit), "far from")
+
+
+def is_close(output: OutputCheck) -> bool:
+    """Whether an output is close to the source's, or closer."""
+    return output.sqnr_db >= 30
+
+
+def demands(limits: Tolerance) -> bool:
+    """Whether verification demands anything."""
+    return limits != Tolerance()
 
 
 def tolerance(limits: Tolerance) -> str:
@@ -154,6 +185,13 @@ def partitions(found: Partitions | None) -> str:
     return f"{text}; outside: {outside}" if outside else text
 
 
+def state(report: Report) -> str:
+    """Return the result in one word: gates and tolerance decide; where there are none, distance does."""
+    if not report.passed:
+        return "FAILED"
+    return "POOR" if report.is_poor else "OK"
+
+
 def headline(report: Report) -> str:
     """Return the result in one sentence, e.g. for the end of a compile or the top of a report."""
     parts = [_match(report), plural(report.transposes, "transpose")]
@@ -168,6 +206,8 @@ def _match(report: Report) -> str:
     if checked is None or worst is None:
         return f"{report.precision} model, not compared with the source"
     several = len(checked.outputs) > 1
+    if checked.passed and not demands(checked.tolerance) and not worst.sqnr_db >= FLOAT_ROUNDING_DB:
+        return _nearness(report.precision, worst.sqnr_db, several)
     match (checked.passed, several):
         case (True, False):
             verb = "output matches"
@@ -181,6 +221,15 @@ def _match(report: Report) -> str:
     return f"{report.precision} {verb} the source {how}" + (
         " or better" if several and checked.passed else ""
     )
+
+
+def _nearness(precision: str, sqnr_db: float, several: bool) -> str:
+    """Say how near outputs are that nothing was demanded of."""
+    if math.isnan(sqnr_db):
+        return f"{precision} output is not a number"
+    what = "outputs are" if several else "output is"
+    level = decibels(sqnr_db) + (" or better" if several else "")
+    return f"{precision} {what} {_distance(sqnr_db)} the source: {level}"
 
 
 def real_value(scale: float | None, zero_point: int | None) -> str:
@@ -222,7 +271,27 @@ def worst_layers(layers: Iterable[LayerCheck]) -> list[LayerCheck]:
     return sorted(layers, key=lambda layer: layer.sqnr_db)
 
 
+def noisiest(layers: Iterable[LayerCheck]) -> list[tuple[str, float]]:
+    """Return nodes with their share of the output's noise, the largest first, where it was measured."""
+    shares = {layer.node: layer.share for layer in layers if layer.share is not None}
+    return sorted(shares.items(), key=lambda item: -item[1])
+
+
 def bin_heights(counts: tuple[int, ...]) -> list[float]:
     """Return bar heights in percent; roots, so that tails are seen beside the bulk."""
     most = max(counts, default=0) or 1
     return [round(100 * math.sqrt(number / most), 1) for number in counts]
+
+
+def bins_outside(histogram: TensorHistogram) -> list[bool]:
+    """Return which bins lie outside the range that integers express: values there are clipped."""
+    width = (histogram.high - histogram.low) / (len(histogram.counts) or 1)
+    middles = [histogram.low + (index + 0.5) * width for index in range(len(histogram.counts))]
+    return [not histogram.range_low <= middle <= histogram.range_high for middle in middles]
+
+
+def clipped(histogram: TensorHistogram) -> str:
+    """Return how much of a tensor lies outside its range, e.g. `0.3% clipped`, or nothing."""
+    counted = zip(histogram.counts, bins_outside(histogram), strict=True)
+    beyond = sum(number for number, outside in counted if outside)
+    return f"{percent(beyond / sum(histogram.counts))} clipped" if beyond else ""

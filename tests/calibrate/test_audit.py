@@ -81,7 +81,7 @@ def test_equal_similar_and_constant_samples_are_named() -> None:
     assert found.equal == ((f"{where} 2", f"{where} 5"),)
     assert found.similar == ((f"{where} 3", f"{where} 7"),)
     assert found.constant == (f"{where} 9",)
-    assert "1 samples repeat others: arrays in memory row 2 = arrays in memory row 5" in texts(found)
+    assert "1 sample repeats others: arrays in memory row 2 = arrays in memory row 5" in texts(found)
 
 
 def test_figures_on_a_plain_ground_are_not_called_alike() -> None:
@@ -129,6 +129,13 @@ def test_halves_that_differ_are_unsteady() -> None:
 @pytest.mark.parametrize(("count", "grade"), [(4, Grade.POOR), (50, Grade.USABLE), (100, Grade.GOOD)])
 def test_few_samples_are_said_to_be_few(count: int, grade: Grade) -> None:
     assert audit(scenes(count), [SPEC]).verdict.grade is grade
+
+
+def test_an_outlier_does_not_make_the_others_look_empty() -> None:
+    """One sample 500 times as strong is an outlier; the other 29 still show what they showed."""
+    found = audit(np.concatenate([scenes(29), 500 * scenes(1, seed=1)]), [SPEC])
+    assert found.constant == ()
+    assert "row 29" in found.outliers[0].sample
 
 
 def test_repeated_samples_do_not_count() -> None:
@@ -186,7 +193,7 @@ def test_inputs_are_found_from_data_alone(tmp_path: Path) -> None:
     assert specs_of([np.zeros((1, 3))])[0].name == "in0"
     with pytest.raises(CompileError, match="E0301 generator: can be read only once"):
         specs_of(item for item in [1])
-    with pytest.raises(CompileError, match=r"E0301 .*nowhere: is no source of samples"):
+    with pytest.raises(CompileError, match=r"E0301 .*nowhere: there is no such file or folder"):
         specs_of(tmp_path / "nowhere")
 
 

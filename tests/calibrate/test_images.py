@@ -1,6 +1,7 @@
 """Image folders: decoding, geometry, normalization, layout, and files that are not what they seem."""
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -276,4 +277,17 @@ def test_folders_without_media(tmp_path):
     assert "It has array files; name one: a.npy" in error(tmp_path)
     save(tmp_path / "a.png")
     (tmp_path / "a.wav").write_bytes(b"RIFF")
-    assert "E0301" in error(tmp_path) and "holds 1 images and 1 wavs" in error(tmp_path)
+    assert "E0301" in error(tmp_path) and "holds 1 image and 1 wav" in error(tmp_path)
+
+
+def test_all_files_that_are_no_images_are_named_at_once(tmp_path):
+    """Whoever cleans a folder wants the list, not one name a run."""
+    save(tmp_path / "good.png")
+    for name in ("a.png", "[red].jpg"):
+        (tmp_path / name).write_bytes(b"text")
+    with pytest.raises(CompileError) as caught:
+        open_samples(tmp_path, [spec()])
+    assert [Path(item.where).name for item in caught.value.diagnostics] == ["[red].jpg", "a.png"]
+    assert {item.what for item in caught.value.diagnostics} == {
+        "cannot be decoded as an image: UnidentifiedImageError: cannot identify image file"
+    }

@@ -14,6 +14,20 @@ SCORES = np.asarray([[3, 1, 2], [1, 3, 2], [2, 1, 3], [3, 2, 1]], np.float32)  #
 LABELS = np.asarray([0, 1, 2, 1])
 
 
+@pytest.mark.parametrize(
+    ("name", "labels", "why"),
+    [
+        ("top1", [0, 1, 2, 3], "labels reach from 0 to 3, the model's 3 classes from 0 to 2"),
+        ("top1", [-1, 1, 2, 0], "labels reach from -1 to 2"),
+        ("top3", [0, 1, 2, 0], "the model has only 3 classes"),
+    ],
+)
+def test_labels_have_to_be_classes(name: str, labels: list[int], why: str) -> None:
+    """A label that no output stands for is never right, and among the best three of three each is."""
+    with pytest.raises(CompileError, match=f"E0614 metric {name}: .*{why}"):
+        find_metric(name, [SCORES], labels=True).value([SCORES], [SCORES], np.array(labels))
+
+
 def test_top1_counts_right_answers() -> None:
     """Three of four are right: 75 percent; losing one more is a drop of 25 points."""
     metric = find_metric("top1", [SCORES], labels=True)

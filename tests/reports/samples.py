@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from edgec.reports.explanation import Explanation, LayerCheck, NamedCause, TensorHistogram
 from edgec.reports.model import (
+    Accuracy,
     Artifact,
     Breaker,
     Calibration,
@@ -124,6 +126,24 @@ INT8 = replace(
     command="edgec compile digits.onnx --target rpi4 --int8 --calibration calibration_data/digits",
 )
 
+LONG_NAME = "backbone/stage3/block11/expansion/pointwise/Conv2D_output_0_quantized_by_the_compiler"
+EXPLAINED = replace(
+    INT8,
+    accuracy=Accuracy("top1", "600 labelled samples of test.npz", "points", 81.5, 82.0, 0.5),
+    explanation=Explanation(
+        "8 held-out samples",
+        (
+            LayerCheck("stem", "conv_2d", 44.0, 0.08),
+            LayerCheck(LONG_NAME, "conv_2d", 21.0, 0.7),
+            LayerCheck("head", "fully_connected", 33.0, 0.22),
+        ),
+        (NamedCause("saturation", "tensor 'stem'", "2 tensors leave it", 3.25, "widened", "Widen it."),),
+        (
+            TensorHistogram(LONG_NAME, "activations", -2.0, 2.0, -1.0, 1.0, (1, 9, 9, 1)),
+            TensorHistogram("w", "weights", -1.0, 1.0, -1.0, 1.0, (2, 5, 5, 2)),
+        ),
+    ),
+)
 EXACT = replace(FLOAT, verification=verified(check("logits", math.inf)))
 
 # What a hostile model may call its tensors: markup of every medium, terminal and right-to-left escapes.

@@ -9,7 +9,17 @@ from types import ModuleType
 import pytest
 
 from edgec.reports import words
-from edgec.reports.model import Gate, MeasuredRecipe, Partitions, PixelFeed, Tolerance, TriedRecipe
+from edgec.reports.explanation import LayerCheck, TensorHistogram
+from edgec.reports.model import (
+    Accuracy,
+    Gate,
+    MeasuredRecipe,
+    Partitions,
+    PixelFeed,
+    RepairGain,
+    Tolerance,
+    TriedRecipe,
+)
 
 
 def test_what_to_feed_an_input_of_pixels() -> None:
@@ -75,6 +85,61 @@ def test_the_headline_never_claims_what_was_not_checked(samples: ModuleType) -> 
         report, partitions=Partitions("XNNPACK", 1, 3, 3), gates=(Gate("max-size", 1, 2, "bytes", False),)
     )
     assert words.headline(gated).endswith("0 transposes; 1 XNNPACK partition; gate max-size is not met")
+
+
+@pytest.mark.parametrize(
+    ("sqnr_db", "state", "words_of_it"),
+    [
+        (120.0, "OK", "int8 output matches the source at 120.0 dB"),  # no worse than reordered float sums
+        (41.3, "OK", "int8 output is very close to the source: 41.3 dB"),
+        (31.0, "OK", "int8 output is close to the source: 31.0 dB"),
+        (20.0, "OK", "int8 output is noticeably different from the source: 20.0 dB"),
+        (19.9, "POOR", "int8 output is far from the source: 19.9 dB"),
+        (-2.6, "POOR", "int8 output is far from the source: -2.6 dB"),
+        (math.nan, "POOR", "int8 output is not a number"),
+    ],
+)
+def test_where_nothing_is_demanded_the_distance_speaks(
+    samples: ModuleType, sqnr_db: float, state: str, words_of_it: str
+) -> None:
+    """An error of a tenth of the signal and more is no match, even if nobody set a limit."""
+    checked = replace(samples.verified(samples.check("y", sqnr_db)), tolerance=Tolerance())
+    report = replace(samples.FLOAT, precision="int8", verification=checked)
+    assert (words.state(report), words.headline(report)) == (state, f"{words_of_it}; 0 transposes")
+    gated = replace(report, gates=(Gate("max drop (top1)", 1.0, 0.5, "points", True),))
+    assert words.state(gated) == "OK"  # the user's own measure decides
+
+
+def test_a_repair_beyond_measure_has_no_number() -> None:
+    """A bias corrected to the last bit has infinite SQNR."""
+    assert (
+        words.repair(RepairGain("bias", 3, math.inf)) == "bias: 3 nodes better, the median one beyond measure"
+    )
+
+
+def test_a_unit_may_be_missing() -> None:
+    """A metric of the user's own has none."""
+    found = Accuracy("eval:map50", "80 labelled samples of test.npz", "", 0.3123, 0.32, 0.0077)
+    assert words.accuracy(found) == "eval:map50 0.3123, float 0.32 (80 labelled samples of test.npz)"
+    assert words.gate(Gate("max drop", 0.01, 0.0077, "", True)) == "max drop: 0.0077, limit 0.01"
+
+
+def test_what_a_histogram_clips() -> None:
+    """Ten bins from -1 to 4, a range of 0..3: two bins on each side are outside, with 6 of 100 values."""
+    histogram = TensorHistogram("t", "activations", -1.0, 4.0, 0.0, 3.0, (1, 2, *[15] * 6, 2, 1))
+    assert words.bins_outside(histogram) == [True, True, *[False] * 6, True, True]
+    assert words.clipped(histogram) == "6.25% clipped"  # 6 / (6 + 6 * 15)
+
+
+def test_nodes_by_their_share_of_the_noise() -> None:
+    """Two kernels of one node were measured together: it is listed once. Not measured is not listed."""
+    layers = [
+        LayerCheck("a", "conv_2d", 30.0, 0.2),
+        LayerCheck("b", "add", 28.0, 0.8),
+        LayerCheck("b", "mul", 27.0, 0.8),
+        LayerCheck("c", "add", 27.0),
+    ]
+    assert words.noisiest(layers) == [("b", 0.8), ("a", 0.2)]
 
 
 @pytest.mark.parametrize(

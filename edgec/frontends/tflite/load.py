@@ -46,7 +46,7 @@ class TfliteFile:
 
     @property
     def holds_int4(self) -> bool:
-        """Whether a tensor is int4: of LiteRT's kernel sets some misread it (`stages.py` chooses one)."""
+        """Whether a tensor is int4: of LiteRT's kernel sets some misread it (`stages.verify` chooses)."""
         int4 = schema().TensorType.INT4
         return any(tensor.type == int4 for graph in self.table.subgraphs for tensor in graph.tensors or ())
 
