@@ -1,8 +1,13 @@
-"""The expected rounding noise at the outputs of an int8 model, as a function of channel factors.
+"""The expected noise at the outputs of an int8 model, as a function of channel factors.
 
 With factors s = exp(z), statistics and sensitivities S (see `sensitivity`), a tensor with one scale adds
 
-    Δ² / 12 * Σ_c S_c / s_c²              Δ = (max_c s_c high_c - min_c s_c low_c) / 255
+    Δ² / 12 * Σ_c S_c p_c / s_c²          Δ = (max_c s_c high_c - min_c s_c low_c) / 255
+
+where p_c is the share of elements other than zero, which rounds to itself. Samples that were not seen reach
+beyond that range (see `reach`), and what is clipped there adds, with the end T of the range,
+
+    Σ_c clipped_c * (1 + (T / s_c - high_c) / (k_c excess_c)) ^ -k_c
 
 and the weights of a node, rounded to Δ_o = max_{k,c} |w[o,k,c]| s_o / s_c / 127, add
 
@@ -49,14 +54,39 @@ class Term(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Side:
+    """One end of the range that activations share, seen from zero; arrays have one entry for each channel.
+
+    `reach` is how far each channel was seen to go, in how many `samples`; `excess` how far beyond it goes in
+    the mean where it does, and `clipped` the noise at the outputs if the range ends at its reach.
+    """
+
+    reach: Floats
+    samples: Floats
+    excess: Floats
+    clipped: Floats
+
+    def end(self, factors: Floats, norm: float) -> tuple[float, Floats]:
+        """Return where the range ends, and each channel's share in that."""
+        return _smooth_max(self.reach * factors, norm)
+
+    def noise(self, end: float, factors: Floats) -> tuple[float, Floats]:
+        """Return the noise of what is clipped, and what it falls by as log(end / factor) grows."""
+        room = end / factors / self.excess
+        rarity = 1 + np.maximum(room - self.reach / self.excess, 0.0) / self.samples
+        clipped = self.clipped * rarity**-self.samples
+        return float(clipped.sum()), clipped / rarity * room
+
+
+@dataclass(frozen=True, slots=True)
 class ActivationTerm:
-    """Activations that share one scale."""
+    """Activations that share one scale; `rounded` is the noise at the outputs for errors of power 1."""
 
     node: Node | None
     labels: Labels
-    high: Floats
-    low: Floats
-    sensitivity: Floats
+    high: Side
+    low: Side
+    rounded: Floats
 
     def evaluate(self, z: Floats, gradient: Floats | None = None) -> float:
         """Return the noise power at the outputs; add its derivative by z to `gradient`.
@@ -65,15 +95,19 @@ class ActivationTerm:
         """
         factors = np.exp(z[self.labels])
         norm = np.inf if gradient is None else NORM
-        high, high_shares = _smooth_max(self.high * factors, norm)
-        low, low_shares = _smooth_max(self.low * factors, norm)
-        received = self.sensitivity / factors**2
+        high, high_shares = self.high.end(factors, norm)
+        low, low_shares = self.low.end(factors, norm)
+        received = self.rounded / factors**2
         total = float(received.sum())
         step = (high + low) / ACTIVATION_LEVELS
+        above, high_falls = self.high.noise(high, factors)
+        below, low_falls = self.low.noise(low, factors)
         if gradient is not None:
             slope = 2 * step * total / ACTIVATION_LEVELS * (high * high_shares + low * low_shares)
-            np.add.at(gradient, self.labels, _ROUNDING * (slope - 2 * step**2 * received))
-        return _ROUNDING * step**2 * total
+            slopes = _ROUNDING * (slope - 2 * step**2 * received)
+            slopes += high_falls - high_shares * high_falls.sum() + low_falls - low_shares * low_falls.sum()
+            np.add.at(gradient, self.labels, slopes)
+        return _ROUNDING * step**2 * total + above + below
 
 
 @dataclass(frozen=True, slots=True)

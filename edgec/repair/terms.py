@@ -6,15 +6,12 @@ import numpy as np
 
 from edgec.ir import Graph, Node, Value
 from edgec.quantize.roles import Roles, Treatment, is_real
-from edgec.repair.channels import ChannelStatistics, Floats, Statistics
+from edgec.repair.channels import Floats, Statistics
 from edgec.repair.freedom import Freedom
 from edgec.repair.noise import NORM, ActivationTerm, WeightTerm
+from edgec.repair.reach import joined, lower_side, upper_side
 from edgec.repair.sensitivity import Hearing, before_activation
 
-HEADROOM = 5.0
-"""Share of a range to add where it was seen in one sample; it falls with the square root of their number."""
-
-_TAIL = 4.0
 _TINY = 1e-200
 
 
@@ -32,14 +29,16 @@ def activation_terms(
         if not rounded:
             continue
         labels = [freedom.channels(v) for v in rounded]
-        limits = [robust_limits(statistics[v.name]) for v in rounded]
+        seen = [statistics[v.name] for v in rounded]
+        heard = [hearing.fresh[v].white for v in rounded]
+        clipped = [hearing.shaped[v].white for v in rounded]  # what is cut off looks like the signal
         found.append(
             ActivationTerm(
                 rounded[-1].producer,
                 np.concatenate(labels),
-                np.concatenate([np.maximum(high, 0.0) for _, high in limits]),
-                np.concatenate([np.maximum(-low, 0.0) for low, _ in limits]),
-                np.concatenate([hearing.fresh[v].white for v in rounded]),
+                joined([upper_side(s, h) for s, h in zip(seen, clipped, strict=True)]),
+                joined([lower_side(s, h) for s, h in zip(seen, clipped, strict=True)]),
+                np.concatenate([s.nonzero * h for s, h in zip(seen, heard, strict=True)]),
             )
         )
     return found
@@ -47,22 +46,6 @@ def activation_terms(
 
 def _is_rounded(value: Value, roles: Roles) -> bool:
     return value.producer is None or roles[value.producer].treatment is Treatment.FREE
-
-
-def robust_limits(found: ChannelStatistics) -> tuple[Floats, Floats]:
-    """Return the range in which a channel is expected to stay on data that was not seen.
-
-    What was seen and more, the fewer the samples; at least the mean and 4 deviations; but no more than the
-    whole tensor's range, which was room enough before. A channel on one side of zero stays there: a relu made
-    it.
-    """
-    headroom = 1 + HEADROOM / np.sqrt(found.samples)
-    deviation = np.sqrt(found.variance)
-    high = np.maximum(headroom * found.high, found.mean + _TAIL * deviation)
-    low = np.minimum(headroom * found.low, found.mean - _TAIL * deviation)
-    high = np.minimum(np.where(found.high > 0, high, found.high), found.high.max(initial=0.0))
-    low = np.maximum(np.where(found.low < 0, low, found.low), found.low.min(initial=0.0))
-    return low, high
 
 
 def _scale_groups(graph: Graph, roles: Roles) -> list[list[Value]]:
