@@ -112,10 +112,12 @@ class ActivationTerm:
 
 @dataclass(frozen=True, slots=True)
 class WeightTerm:
-    """The weights of one node, `norm` powers of their magnitudes prepared for matrix products.
+    """The weights of one node, in groups of outputs that read the same inputs: [group, output, input].
 
-    `largest[o, c]` is max_k |w[o,k,c]|, `raised` its ratio to the largest of the row (of all, without
-    per-axis scales) to the power `NORM`, `power[o, c]` is S_o p_o K E[x_c²] where o reads c.
+    `largest` is max_k |w[o,k,c]|, `raised` its ratio to the largest of the row (of all, without per-axis
+    scales) to the power `NORM`, and `peaks` are these largest of rows. The errors of power 1 that output o
+    makes of what it reads of channel c, as heard at the model's outputs, are S_o p_o K E[x_c²]: the sum of
+    `heard[i,o] * read[i,c]` over i, one for independent errors and one for shared ones.
     """
 
     node: Node | None
@@ -123,8 +125,36 @@ class WeightTerm:
     outputs: Labels
     largest: Floats
     raised: Floats
-    power: Floats
+    peaks: Floats
+    heard: Floats
+    read: Floats
     per_axis: bool
+
+    @staticmethod
+    def of(
+        node: Node,
+        inputs: Labels,
+        outputs: Labels,
+        largest: Floats,
+        heard: Floats,
+        read: Floats,
+        per_axis: bool,
+    ) -> WeightTerm:
+        """Return the term for vectors over all inputs and outputs; `largest` is by group."""
+        groups, rows, depth = largest.shape
+        peaks = largest.max(axis=2) if per_axis else np.full((groups, rows), largest.max(initial=0.0))
+        raised = (largest / np.maximum(peaks, _TINY)[:, :, None]) ** NORM
+        return WeightTerm(
+            node,
+            inputs.reshape(groups, depth),
+            outputs.reshape(groups, rows),
+            largest,
+            raised,
+            peaks,
+            heard.reshape(-1, groups, rows),
+            read.reshape(-1, groups, depth),
+            per_axis,
+        )
 
     def evaluate(self, z: Floats, gradient: Floats | None = None) -> float:
         """Return the noise power at the outputs; add its derivative by z to `gradient`.
@@ -132,26 +162,30 @@ class WeightTerm:
         Without gradient, maxima are exact.
         """
         into, out = np.exp(z[self.inputs]), np.exp(z[self.outputs])
-        received = self.power @ into**2
+        powers = self.read * into**2
+        received = (self.heard * powers.sum(axis=2, keepdims=True)).sum(axis=0)
         if gradient is None:
-            steps = self.largest / into
-            largest = steps.max(axis=1) if self.per_axis else float((steps.max(axis=1) * out).max()) / out
-            return _ROUNDING * float((largest / WEIGHT_LEVELS) ** 2 @ received)
+            largest = (self.largest / into[:, None, :]).max(axis=2)
+            if not self.per_axis:
+                largest = float((largest * out).max()) / out
+            return _ROUNDING * float(((largest / WEIGHT_LEVELS) ** 2 * received).sum())
         narrowed = into**-NORM
-        rows = np.maximum(self.raised @ narrowed, _TINY)
+        rows = np.maximum(np.matmul(self.raised, narrowed[:, :, None])[:, :, 0], _TINY)
         if self.per_axis:
-            peaks = self.largest.max(axis=1) * rows ** (1 / NORM)
-            noise = _ROUNDING * (peaks / WEIGHT_LEVELS) ** 2 * received
+            largest = self.peaks * rows ** (1 / NORM)
+            noise = _ROUNDING * (largest / WEIGHT_LEVELS) ** 2 * received
             shares = noise / rows
         else:
             raised_out = out**NORM
-            whole = max(float(raised_out @ rows), _TINY)
-            peak = float(self.largest.max()) * whole ** (1 / NORM)
-            noise = _ROUNDING * (peak / out / WEIGHT_LEVELS) ** 2 * received
+            whole = max(float((raised_out * rows).sum()), _TINY)
+            largest = self.peaks * whole ** (1 / NORM) / out
+            noise = _ROUNDING * (largest / WEIGHT_LEVELS) ** 2 * received
             shares = raised_out * (noise.sum() / whole)
             np.add.at(gradient, self.outputs, 2 * shares * rows - 2 * noise)
-        by_power = (noise / np.maximum(received, _TINY)) @ self.power * into**2
-        np.add.at(gradient, self.inputs, 2 * by_power - 2 * (shares @ self.raised) * narrowed)
+        by_heard = (self.heard * (noise / np.maximum(received, _TINY))).sum(axis=2, keepdims=True)
+        slopes = 2 * (by_heard * powers).sum(axis=0)
+        slopes -= 2 * np.matmul(shares[:, None, :], self.raised)[:, 0, :] * narrowed
+        np.add.at(gradient, self.inputs, slopes)
         return float(noise.sum())
 
 
