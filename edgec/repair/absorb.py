@@ -24,13 +24,15 @@ from edgec.repair.bias import mean_output, padding_of
 from edgec.repair.channels import ChannelStatistics, Floats, Statistics
 from edgec.repair.copying import copy_with
 from edgec.repair.outcome import Gain, RepairOutcome
-from edgec.repair.terms import HEADROOM
 
 _PASSING_OFFSETS = ("max_pool_2d", "average_pool_2d", "mean", "reshape")
 """Nodes whose result moves by c where their operand does."""
 
 LEAST_SAMPLES = 16
 """Fewer say too little about the least value of a channel."""
+
+HEADROOM = 5.0
+"""Share of a range to add where it was seen in one sample; it falls with the square root of their number."""
 
 _DEVIATIONS = 3.0
 _LEAST_GAIN = 0.1

@@ -25,8 +25,9 @@ class ChannelStatistics:
     """What one tensor's channels held over all samples; arrays have one entry for each channel.
 
     `second_moment` is the mean of x², `coherent` the mean over samples of (mean of x in the sample)²: what is
-    left of x² after averaging over a picture. `nonzero` is the share of elements other than zero, `count` the
-    number of elements of one channel over all `samples`.
+    left of x² after averaging over a picture. `nonzero` is the share of elements other than zero, `active`
+    counts the samples that held one, and `usual_low` and `usual_high` are the means of these samples' own
+    extremes. `count` is the number of elements of one channel over all `samples`.
     """
 
     low: Floats
@@ -34,6 +35,9 @@ class ChannelStatistics:
     mean: Floats
     second_moment: Floats
     nonzero: Floats
+    active: Floats
+    usual_low: Floats
+    usual_high: Floats
     coherent: Floats
     count: int
     samples: int
@@ -51,6 +55,9 @@ class ChannelStatistics:
             self.mean * factors,
             self.second_moment * factors**2,
             self.nonzero,
+            self.active,
+            self.usual_low * factors,
+            self.usual_high * factors,
             self.coherent * factors**2,
             self.count,
             self.samples,
@@ -100,17 +107,20 @@ class _Sums:
         channels = value.shape[-1]
         self._low = np.full(channels, np.inf)
         self._high = np.full(channels, -np.inf)
-        self._total, self._error = np.zeros((4, channels)), np.zeros((4, channels))
+        self._total, self._error = np.zeros((6, channels)), np.zeros((6, channels))
+        self._active = np.zeros(channels)
         self._rows = value.type.size // max(channels, 1)
         self._samples = 0
 
     def update(self, array: Array) -> None:
         rows = array.reshape(self._rows, -1).astype(np.float32, copy=False)
-        self._low = np.minimum(self._low, rows.min(axis=0))
-        self._high = np.maximum(self._high, rows.max(axis=0))
+        low, high = rows.min(axis=0), rows.max(axis=0)
+        self._low, self._high = np.minimum(self._low, low), np.maximum(self._high, high)
         sums = rows.sum(axis=0, dtype=np.float64)
         squares = np.einsum("nc,nc->c", rows, rows, dtype=np.float64)
-        self._add(np.stack([sums, squares, np.count_nonzero(rows, axis=0), sums**2 / self._rows]))
+        nonzero = np.count_nonzero(rows, axis=0)
+        self._active += nonzero > 0
+        self._add(np.stack([sums, squares, nonzero, sums**2 / self._rows, low, high]))
         self._samples += 1
 
     def _add(self, terms: Floats) -> None:
@@ -121,7 +131,23 @@ class _Sums:
 
     def result(self) -> ChannelStatistics:
         count = self._rows * self._samples
-        means = ((self._total + self._error) / count).astype(np.float32).astype(np.float64)
+        sums = self._total + self._error
+        means = _rounded(sums[:4] / count)
+        extremes = _rounded(sums[4:] / np.maximum(self._active, 1))  # other samples added zeros
         return ChannelStatistics(
-            self._low, self._high, means[0], means[1], means[2], means[3], count, self._samples
+            self._low,
+            self._high,
+            means[0],
+            means[1],
+            means[2],
+            self._active,
+            extremes[0],
+            extremes[1],
+            means[3],
+            count,
+            self._samples,
         )
+
+
+def _rounded(sums: Floats) -> Floats:
+    return sums.astype(np.float32).astype(np.float64)

@@ -1,8 +1,13 @@
-"""The expected rounding noise at the outputs of an int8 model, as a function of channel factors.
+"""The expected noise at the outputs of an int8 model, as a function of channel factors.
 
 With factors s = exp(z), statistics and sensitivities S (see `sensitivity`), a tensor with one scale adds
 
-    Δ² / 12 * Σ_c S_c / s_c²              Δ = (max_c s_c high_c - min_c s_c low_c) / 255
+    Δ² / 12 * Σ_c S_c p_c / s_c²          Δ = (max_c s_c high_c - min_c s_c low_c) / 255
+
+where p_c is the share of elements other than zero, which rounds to itself. Samples that were not seen reach
+beyond that range (see `reach`), and what is clipped there adds, with the end T of the range,
+
+    Σ_c clipped_c * (1 + (T / s_c - high_c) / (k_c excess_c)) ^ -k_c
 
 and the weights of a node, rounded to Δ_o = max_{k,c} |w[o,k,c]| s_o / s_c / 127, add
 
@@ -49,14 +54,39 @@ class Term(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Side:
+    """One end of the range that activations share, seen from zero; arrays have one entry for each channel.
+
+    `reach` is how far each channel was seen to go, in how many `samples`; `excess` how far beyond it goes in
+    the mean where it does, and `clipped` the noise at the outputs if the range ends at its reach.
+    """
+
+    reach: Floats
+    samples: Floats
+    excess: Floats
+    clipped: Floats
+
+    def end(self, factors: Floats, norm: float) -> tuple[float, Floats]:
+        """Return where the range ends, and each channel's share in that."""
+        return _smooth_max(self.reach * factors, norm)
+
+    def noise(self, end: float, factors: Floats) -> tuple[float, Floats]:
+        """Return the noise of what is clipped, and what it falls by as log(end / factor) grows."""
+        room = end / factors / self.excess
+        rarity = 1 + np.maximum(room - self.reach / self.excess, 0.0) / self.samples
+        clipped = self.clipped * rarity**-self.samples
+        return float(clipped.sum()), clipped / rarity * room
+
+
+@dataclass(frozen=True, slots=True)
 class ActivationTerm:
-    """Activations that share one scale."""
+    """Activations that share one scale; `rounded` is the noise at the outputs for errors of power 1."""
 
     node: Node | None
     labels: Labels
-    high: Floats
-    low: Floats
-    sensitivity: Floats
+    high: Side
+    low: Side
+    rounded: Floats
 
     def evaluate(self, z: Floats, gradient: Floats | None = None) -> float:
         """Return the noise power at the outputs; add its derivative by z to `gradient`.
@@ -65,23 +95,29 @@ class ActivationTerm:
         """
         factors = np.exp(z[self.labels])
         norm = np.inf if gradient is None else NORM
-        high, high_shares = _smooth_max(self.high * factors, norm)
-        low, low_shares = _smooth_max(self.low * factors, norm)
-        received = self.sensitivity / factors**2
+        high, high_shares = self.high.end(factors, norm)
+        low, low_shares = self.low.end(factors, norm)
+        received = self.rounded / factors**2
         total = float(received.sum())
         step = (high + low) / ACTIVATION_LEVELS
+        above, high_falls = self.high.noise(high, factors)
+        below, low_falls = self.low.noise(low, factors)
         if gradient is not None:
             slope = 2 * step * total / ACTIVATION_LEVELS * (high * high_shares + low * low_shares)
-            np.add.at(gradient, self.labels, _ROUNDING * (slope - 2 * step**2 * received))
-        return _ROUNDING * step**2 * total
+            slopes = _ROUNDING * (slope - 2 * step**2 * received)
+            slopes += high_falls - high_shares * high_falls.sum() + low_falls - low_shares * low_falls.sum()
+            np.add.at(gradient, self.labels, slopes)
+        return _ROUNDING * step**2 * total + above + below
 
 
 @dataclass(frozen=True, slots=True)
 class WeightTerm:
-    """The weights of one node, `norm` powers of their magnitudes prepared for matrix products.
+    """The weights of one node, in groups of outputs that read the same inputs: [group, output, input].
 
-    `largest[o, c]` is max_k |w[o,k,c]|, `raised` its ratio to the largest of the row (of all, without
-    per-axis scales) to the power `NORM`, `power[o, c]` is S_o p_o K E[x_c²] where o reads c.
+    `largest` is max_k |w[o,k,c]|, `raised` its ratio to the largest of the row (of all, without per-axis
+    scales) to the power `NORM`, and `peaks` are these largest of rows. The errors of power 1 that output o
+    makes of what it reads of channel c, as heard at the model's outputs, are S_o p_o K E[x_c²]: the sum of
+    `heard[i,o] * read[i,c]` over i, one for independent errors and one for shared ones.
     """
 
     node: Node | None
@@ -89,8 +125,36 @@ class WeightTerm:
     outputs: Labels
     largest: Floats
     raised: Floats
-    power: Floats
+    peaks: Floats
+    heard: Floats
+    read: Floats
     per_axis: bool
+
+    @staticmethod
+    def of(
+        node: Node,
+        inputs: Labels,
+        outputs: Labels,
+        largest: Floats,
+        heard: Floats,
+        read: Floats,
+        per_axis: bool,
+    ) -> WeightTerm:
+        """Return the term for vectors over all inputs and outputs; `largest` is by group."""
+        groups, rows, depth = largest.shape
+        peaks = largest.max(axis=2) if per_axis else np.full((groups, rows), largest.max(initial=0.0))
+        raised = (largest / np.maximum(peaks, _TINY)[:, :, None]) ** NORM
+        return WeightTerm(
+            node,
+            inputs.reshape(groups, depth),
+            outputs.reshape(groups, rows),
+            largest,
+            raised,
+            peaks,
+            heard.reshape(-1, groups, rows),
+            read.reshape(-1, groups, depth),
+            per_axis,
+        )
 
     def evaluate(self, z: Floats, gradient: Floats | None = None) -> float:
         """Return the noise power at the outputs; add its derivative by z to `gradient`.
@@ -98,26 +162,30 @@ class WeightTerm:
         Without gradient, maxima are exact.
         """
         into, out = np.exp(z[self.inputs]), np.exp(z[self.outputs])
-        received = self.power @ into**2
+        powers = self.read * into**2
+        received = (self.heard * powers.sum(axis=2, keepdims=True)).sum(axis=0)
         if gradient is None:
-            steps = self.largest / into
-            largest = steps.max(axis=1) if self.per_axis else float((steps.max(axis=1) * out).max()) / out
-            return _ROUNDING * float((largest / WEIGHT_LEVELS) ** 2 @ received)
+            largest = (self.largest / into[:, None, :]).max(axis=2)
+            if not self.per_axis:
+                largest = float((largest * out).max()) / out
+            return _ROUNDING * float(((largest / WEIGHT_LEVELS) ** 2 * received).sum())
         narrowed = into**-NORM
-        rows = np.maximum(self.raised @ narrowed, _TINY)
+        rows = np.maximum(np.matmul(self.raised, narrowed[:, :, None])[:, :, 0], _TINY)
         if self.per_axis:
-            peaks = self.largest.max(axis=1) * rows ** (1 / NORM)
-            noise = _ROUNDING * (peaks / WEIGHT_LEVELS) ** 2 * received
+            largest = self.peaks * rows ** (1 / NORM)
+            noise = _ROUNDING * (largest / WEIGHT_LEVELS) ** 2 * received
             shares = noise / rows
         else:
             raised_out = out**NORM
-            whole = max(float(raised_out @ rows), _TINY)
-            peak = float(self.largest.max()) * whole ** (1 / NORM)
-            noise = _ROUNDING * (peak / out / WEIGHT_LEVELS) ** 2 * received
+            whole = max(float((raised_out * rows).sum()), _TINY)
+            largest = self.peaks * whole ** (1 / NORM) / out
+            noise = _ROUNDING * (largest / WEIGHT_LEVELS) ** 2 * received
             shares = raised_out * (noise.sum() / whole)
             np.add.at(gradient, self.outputs, 2 * shares * rows - 2 * noise)
-        by_power = (noise / np.maximum(received, _TINY)) @ self.power * into**2
-        np.add.at(gradient, self.inputs, 2 * by_power - 2 * (shares @ self.raised) * narrowed)
+        by_heard = (self.heard * (noise / np.maximum(received, _TINY))).sum(axis=2, keepdims=True)
+        slopes = 2 * (by_heard * powers).sum(axis=0)
+        slopes -= 2 * np.matmul(shares[:, None, :], self.raised)[:, 0, :] * narrowed
+        np.add.at(gradient, self.inputs, slopes)
         return float(noise.sum())
 
 

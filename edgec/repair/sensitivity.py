@@ -37,7 +37,7 @@ from edgec.quantize.roles import Roles, is_real
 from edgec.repair.channels import Floats, Statistics
 
 _TINY = 1e-30
-_PICKING = ("max_pool_2d", "resize_nearest_neighbor", "resize_bilinear")
+_PICKING = ("max_pool_2d", "reduce_max", "reduce_min", "resize_nearest_neighbor", "resize_bilinear")
 _MEANS = ("mean", "average_pool_2d")
 
 

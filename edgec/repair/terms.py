@@ -6,16 +6,11 @@ import numpy as np
 
 from edgec.ir import Graph, Node, Value
 from edgec.quantize.roles import Roles, Treatment, is_real
-from edgec.repair.channels import ChannelStatistics, Floats, Statistics
+from edgec.repair.channels import Floats, Statistics
 from edgec.repair.freedom import Freedom
-from edgec.repair.noise import NORM, ActivationTerm, WeightTerm
+from edgec.repair.noise import ActivationTerm, WeightTerm
+from edgec.repair.reach import joined, lower_side, upper_side
 from edgec.repair.sensitivity import Hearing, before_activation
-
-HEADROOM = 5.0
-"""Share of a range to add where it was seen in one sample; it falls with the square root of their number."""
-
-_TAIL = 4.0
-_TINY = 1e-200
 
 
 def activation_terms(
@@ -32,14 +27,16 @@ def activation_terms(
         if not rounded:
             continue
         labels = [freedom.channels(v) for v in rounded]
-        limits = [robust_limits(statistics[v.name]) for v in rounded]
+        seen = [statistics[v.name] for v in rounded]
+        heard = [hearing.fresh[v].white for v in rounded]
+        clipped = [hearing.shaped[v].white for v in rounded]  # what is cut off looks like the signal
         found.append(
             ActivationTerm(
                 rounded[-1].producer,
                 np.concatenate(labels),
-                np.concatenate([np.maximum(high, 0.0) for _, high in limits]),
-                np.concatenate([np.maximum(-low, 0.0) for low, _ in limits]),
-                np.concatenate([hearing.fresh[v].white for v in rounded]),
+                joined([upper_side(s, h) for s, h in zip(seen, clipped, strict=True)]),
+                joined([lower_side(s, h) for s, h in zip(seen, clipped, strict=True)]),
+                np.concatenate([s.nonzero * h for s, h in zip(seen, heard, strict=True)]),
             )
         )
     return found
@@ -47,22 +44,6 @@ def activation_terms(
 
 def _is_rounded(value: Value, roles: Roles) -> bool:
     return value.producer is None or roles[value.producer].treatment is Treatment.FREE
-
-
-def robust_limits(found: ChannelStatistics) -> tuple[Floats, Floats]:
-    """Return the range in which a channel is expected to stay on data that was not seen.
-
-    What was seen and more, the fewer the samples; at least the mean and 4 deviations; but no more than the
-    whole tensor's range, which was room enough before. A channel on one side of zero stays there: a relu made
-    it.
-    """
-    headroom = 1 + HEADROOM / np.sqrt(found.samples)
-    deviation = np.sqrt(found.variance)
-    high = np.maximum(headroom * found.high, found.mean + _TAIL * deviation)
-    low = np.minimum(headroom * found.low, found.mean - _TAIL * deviation)
-    high = np.minimum(np.where(found.high > 0, high, found.high), found.high.max(initial=0.0))
-    low = np.maximum(np.where(found.low < 0, low, found.low), found.low.min(initial=0.0))
-    return low, high
 
 
 def _scale_groups(graph: Graph, roles: Roles) -> list[list[Value]]:
@@ -117,42 +98,28 @@ def weight_terms(
         per_axis = node.kind not in per_tensor_kinds
         if per_axis and node.kind == "depthwise_conv_2d":
             continue  # one input channel a scale: factors cancel
-        largest, count = WEIGHTS_BY_CHANNEL[node.kind](node)
+        largest, taps = WEIGHTS_BY_CHANNEL[node.kind](node)
         inputs = freedom.channels(x)
         seen, inner = statistics[x.name], before_activation(node, hearing.shaped[y], statistics)
-        repeats = largest.shape[1] // len(inputs)
-        white = np.tile(seen.second_moment - seen.coherent, repeats)
-        shared = np.tile(seen.coherent - (seen.mean**2 if biases_corrected else 0.0), repeats)
-        power = np.outer(inner.white, white) + np.outer(inner.coherent, np.maximum(shared, 0.0))
-        reference = largest.max(axis=1 if per_axis else None, keepdims=True)
-        raised = (largest / np.maximum(reference, _TINY)) ** NORM
+        repeats = largest.shape[0] * largest.shape[2] // len(inputs)
+        white = seen.second_moment - seen.coherent
+        shared = np.maximum(seen.coherent - (seen.mean**2 if biases_corrected else 0.0), 0.0)
+        heard = weight_noise * taps * np.stack([inner.white, inner.coherent])
+        read = np.tile(np.stack([white, shared]), repeats)
         labels = np.tile(inputs, repeats), freedom.channels(y)
-        found.append(WeightTerm(node, *labels, largest, raised, weight_noise * count * power, per_axis))
+        found.append(WeightTerm.of(node, *labels, largest, heard, read, per_axis))
     return found
 
 
-def _dense(node: Node) -> tuple[Floats, Floats]:
-    weights = np.abs(node.operand(1).constant().astype(np.float64))
+def _dense(node: Node) -> tuple[Floats, int]:
+    """Return the largest weights [group, output, input] and how many there are for each pair."""
+    weights = np.abs(node.operand(1).constant())
     if weights.ndim == 2:
-        return weights, np.ones_like(weights)
-    area = weights.shape[1] * weights.shape[2]
-    return _ungrouped(weights.max(axis=(1, 2)), node), _ungrouped(
-        np.full((weights.shape[0], weights.shape[3]), float(area)), node
-    )
-
-
-def _ungrouped(by_group: Floats, node: Node) -> Floats:
-    """Return a matrix over all inputs: a grouped convolution reads only its group's."""
-    outputs, depth = by_group.shape
-    channels = node.operand(node_input(node)).shape[-1]
-    if depth == channels:
-        return by_group
-    full = np.zeros((outputs, channels))
-    per_group = outputs // (channels // depth)
-    for output in range(outputs):
-        start = output // per_group * depth
-        full[output, start : start + depth] = by_group[output]
-    return full
+        return weights[None].astype(np.float64), 1
+    outputs, height, width, depth = weights.shape
+    groups = node.operand(node_input(node)).shape[-1] // depth
+    largest = weights.max(axis=(1, 2)).astype(np.float64)
+    return largest.reshape(groups, outputs // groups, depth), height * width
 
 
 def node_input(node: Node) -> int:
@@ -160,12 +127,10 @@ def node_input(node: Node) -> int:
     return 2 if node.kind == "transpose_conv" else 0
 
 
-def _depthwise(node: Node) -> tuple[Floats, Floats]:
-    weights = np.abs(node.operand(1).constant().astype(np.float64))[0]
-    outputs, channels = weights.shape[2], node.operand(0).shape[-1]
-    reads = np.zeros((outputs, channels))
-    reads[np.arange(outputs), np.arange(outputs) // (outputs // channels)] = 1.0
-    return reads * weights.max(axis=(0, 1))[:, None], reads * (weights.shape[0] * weights.shape[1])
+def _depthwise(node: Node) -> tuple[Floats, int]:
+    weights = np.abs(node.operand(1).constant())
+    largest = weights.max(axis=(0, 1, 2)).astype(np.float64)
+    return largest.reshape(node.operand(0).shape[-1], -1, 1), weights.shape[1] * weights.shape[2]
 
 
 WEIGHTS_BY_CHANNEL = {

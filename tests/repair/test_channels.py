@@ -30,6 +30,10 @@ def test_they_are_what_numpy_finds_in_the_same_tensors() -> None:
     np.testing.assert_allclose(stats.mean, rows.mean(axis=0), rtol=1e-6)
     np.testing.assert_allclose(stats.second_moment, (rows**2).mean(axis=0), rtol=1e-6)
     np.testing.assert_allclose(stats.nonzero, (rows != 0).mean(axis=0), rtol=1e-6)
+    np.testing.assert_array_equal(stats.active, (seen != 0).any(axis=(1, 2)).sum(axis=0))
+    active = np.maximum(stats.active, 1)
+    np.testing.assert_allclose(stats.usual_high, seen.max(axis=(1, 2)).sum(axis=0) / active, rtol=1e-6)
+    np.testing.assert_allclose(stats.usual_low, seen.min(axis=(1, 2)).sum(axis=0) / active, rtol=1e-6)
     np.testing.assert_allclose(stats.coherent, (seen.mean(axis=(1, 2)) ** 2).mean(axis=0), rtol=1e-6)
     assert (stats.count, stats.samples) == (5 * 64, 5)
     inputs = np.stack([sample["x"] for sample in drawn]).reshape(-1, 3)
@@ -54,6 +58,7 @@ def test_scaled_statistics_are_those_of_the_scaled_tensor() -> None:
     scaled = stats.scaled(factors)
     np.testing.assert_allclose(scaled.high, stats.high * factors)
     np.testing.assert_allclose(scaled.variance, stats.variance * factors**2)
+    np.testing.assert_allclose(scaled.usual_high, stats.usual_high * factors)
     np.testing.assert_array_equal(scaled.nonzero, stats.nonzero)
 
 
