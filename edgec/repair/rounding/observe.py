@@ -21,8 +21,13 @@ from edgec.repair.rounding.layers import Layer
 from edgec.repair.rounding.moments import Moments, Reals
 from edgec.repair.rounding.replay import as_real
 
-MIN_POSITIONS, POSITIONS_PER_COLUMN = 2048, 16
-"""A layer's moments come from this many output positions, if the samples have them, drawn per sample."""
+POSITIONS_PER_COLUMN, AMPLE_PER_COLUMN = 16, 64
+LEAST_POSITIONS, AMPLE_POSITIONS = 1024, 2048
+"""A layer's moments come from this many output positions, if the samples have them, drawn per sample.
+
+A regression on 64 positions for each column is off by 1.6 % of what it leaves, on 16 by 6 %: small layers can
+have the former, in large ones it would cost too much.
+"""
 
 BLOCK_BYTES = 8 * 2**20
 """Rows of both paths that wait for each half."""
@@ -44,7 +49,8 @@ def observe(
         samples: how many there are.
     """
     halves = _Half(layer, weights, twin), _Half(layer, weights, twin)
-    wanted = max(MIN_POSITIONS, POSITIONS_PER_COLUMN * layer.columns)
+    ample = min(max(LEAST_POSITIONS, AMPLE_PER_COLUMN * layer.columns), AMPLE_POSITIONS)
+    wanted = max(ample, POSITIONS_PER_COLUMN * layer.columns)
     form = twin.type.quantization
     zero = 0 if form is None else form.zero_point[0]
     columns: Columns | None = None
@@ -116,8 +122,7 @@ class _Half:
             part = slice(first, min(first + step, groups))
             joined = np.empty((part.stop - first, len(rows), columns + made + 1), np.float32)
             x, r = joined[..., :columns], joined[..., columns:-1]
-            taken = rows[:, :, part].transpose(2, 0, 1, 3)
-            x[...] = as_real(self._twin, taken.reshape(x.shape))
+            x[...] = as_real(self._twin, rows[:, :, part]).transpose(2, 0, 1, 3).reshape(x.shape)
             np.subtract(
                 x @ self._weights[part].transpose(0, 2, 1), outputs[:, part].transpose(1, 0, 2), out=r
             )
