@@ -12,31 +12,27 @@ and takes back what rounding before it did to them as far as that is linear.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from edgec.ir import Array, Model, Value
+from edgec.ir import Model, Value
 from edgec.quantize import ChosenWeights
-from edgec.quantize.parameters import Floats
 from edgec.repair.copying import copy_with
 from edgec.repair.rounding.choose import Choice, Method, choose
-from edgec.repair.rounding.columns import Columns
 from edgec.repair.rounding.feeds import Sample, take_feeds
 from edgec.repair.rounding.layers import Layer, weighted_layers, why_not
-from edgec.repair.rounding.moments import Moments
-from edgec.repair.rounding.replay import Replay, as_real
+from edgec.repair.rounding.observe import observe
+from edgec.repair.rounding.replay import Replay
 from edgec.repair.rounding.stored import as_chosen, stored_weights
+from edgec.repair.rounding.twins import put
 
 QuantizedPath = Callable[[Model, Mapping[Value, ChosenWeights]], Model]
 """Quantizes a float model with the weights chosen so far: `quantize_int8` or its like, ranges bound."""
 
 Progress = Callable[[int, int], None]
-
-MIN_POSITIONS, POSITIONS_PER_COLUMN = 8192, 16
-"""A layer's moments come from this many output positions, if the samples have them, drawn per sample."""
 
 DEFAULT_BUDGET = 256 * 2**20
 """Bytes that each of the two paths may keep of all samples together."""
@@ -112,7 +108,7 @@ def _compensated(
     feeds = take_feeds(model.inputs, samples, budget)
     layers = weighted_layers(model.graph)
     replays = Replay(feeds, budget, threads), Replay(feeds, budget, threads)
-    job = _Job(model, copy_with(model), path, *replays, _nearest(layers, path(model, {})), {})
+    job = _Job(model, path, *replays)
     gains: list[LayerGain] = []
     skipped: dict[str, str] = {}
     for index, layer in enumerate(layers):
@@ -127,7 +123,6 @@ def _compensated(
     return RoundingOutcome(job.work, job.chosen, tuple(gains), skipped)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class _Job:
     """The float model, the copy whose biases change, the two paths, and weights to nearest and as chosen.
 
@@ -135,75 +130,53 @@ class _Job:
     long for 4 bits.
     """
 
-    model: Model
-    work: Model
-    path: QuantizedPath
-    real: Replay
-    stored: Replay
-    nearest: Mapping[Value, ChosenWeights]
-    chosen: dict[Value, ChosenWeights]
+    def __init__(self, model: Model, path: QuantizedPath, real: Replay, stored: Replay) -> None:
+        self.work = copy_with(model)
+        self.chosen: dict[Value, ChosenWeights] = {}
+        self._model, self._path, self._real, self._stored = model, path, real, stored
+        self._works = weighted_layers(self.work.graph)
+        self._quantized = path(model, {})
+        self._twins = weighted_layers(self._quantized.graph)
+        self._nearest = _nearest(weighted_layers(model.graph), self._twins)
 
     def layer(self, index: int, layer: Layer, samples: int) -> LayerGain | None:
         """Choose one layer's weights and bias; None where the path leaves them float."""
-        quantized = self.path(self.work, {**self.nearest, **self.chosen})
-        twin = weighted_layers(quantized.graph)[index]
+        twin = self._twins[index]
         nearest = stored_weights(layer, twin)
         if nearest is None:
             return None
         weights = layer.matrix(layer.weights.constant())
-        moments = _moments(layer, weights, self._inputs(layer, quantized, twin), samples)
-        choice = choose(weights, nearest, moments)
+        inputs = zip(
+            self._real.inputs_of(self._model, layer.node, layer.data),
+            self._stored.inputs_of(self._quantized, twin.node, twin.data),
+            strict=True,
+        )
+        choice = choose(weights, nearest, observe(layer, weights, twin.data, inputs, samples))
         self._apply(index, layer, choice)
         return LayerGain(
             layer.name, layer.node.kind, choice.candidate.method, choice.nearest_error, choice.error
         )
 
-    def _inputs(self, layer: Layer, quantized: Model, twin: Layer) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield the layer's input of both paths, sample by sample."""
-        real = self.real.inputs_of(self.model, layer.node, layer.data)
-        stored = self.stored.inputs_of(quantized, twin.node, twin.data)
-        for expected, seen in zip(real, stored, strict=True):
-            yield expected, as_real(twin.data, seen).astype(np.float32)
-
     def _apply(self, index: int, layer: Layer, choice: Choice) -> None:
-        candidate = choice.candidate
+        """Put a choice into both models."""
+        candidate, work = choice.candidate, self._works[index]
         if candidate.method is Method.NEAREST:
             return
         if candidate.method is Method.COMPENSATED:
             self.chosen[layer.weights] = as_chosen(layer, candidate.stored)
-        node = weighted_layers(self.work.graph)[index].node
         bias = (layer.bias() + candidate.shift).reshape(-1).astype(np.float32)
         constant = self.work.graph.constant(bias, f"{layer.node.results[0].name}/bias")
-        self.work.graph.set_operand(node, layer.bias_index, constant)
+        self.work.graph.set_operand(work.node, layer.bias_index, constant)
+        known = {**self._nearest, **self.chosen}
+        if not put(work, self._twins[index], known[layer.weights]):
+            self._quantized = self._path(self.work, known)
+            self._twins = weighted_layers(self._quantized.graph)
 
 
-def _nearest(layers: Sequence[Layer], quantized: Model) -> dict[Value, ChosenWeights]:
+def _nearest(layers: Sequence[Layer], twins: Sequence[Layer]) -> dict[Value, ChosenWeights]:
     """Return the integers that a path gives by itself."""
-    pairs = zip(layers, weighted_layers(quantized.graph), strict=True)
+    pairs = zip(layers, twins, strict=True)
     found = {
         layer.weights: (layer, stored_weights(layer, twin)) for layer, twin in pairs if not why_not(layer)
     }
     return {weights: as_chosen(layer, stored) for weights, (layer, stored) in found.items() if stored}
-
-
-def _moments(
-    layer: Layer, weights: Floats, inputs: Iterator[tuple[np.ndarray, np.ndarray]], samples: int
-) -> tuple[Moments, Moments]:
-    """Return the moments of the samples with even and with odd numbers."""
-    groups, outputs, columns = weights.shape
-    turned = weights.transpose(0, 2, 1).astype(np.float32)
-    halves = Moments(groups, outputs, columns), Moments(groups, outputs, columns)
-    wanted = max(MIN_POSITIONS, POSITIONS_PER_COLUMN * columns)
-    for index, (expected, seen) in enumerate(inputs):
-        found, truth = Columns(layer, seen), Columns(layer, expected)
-        at = _positions(found.positions, math.ceil(wanted / samples), index)
-        x = found.at(at)
-        halves[index % 2].add(x, (x - truth.at(at)) @ turned)
-    return halves
-
-
-def _positions(count: int, wanted: int, seed: int) -> Array:
-    """Return positions in rising order; a seed of its own for each sample, so that all places are seen."""
-    if count <= wanted:
-        return np.arange(count)
-    return np.sort(np.random.default_rng(seed).choice(count, wanted, replace=False))

@@ -10,88 +10,151 @@ The objective is quadratic, `(s·q - t) · H · (s·q - t)ᵀ` for each output c
                of largest power first)
     descent    moves one integer at a time to its exact minimum, all others fixed, until nothing moves
 
-All output channels move together; columns in blocks, so that most of the work is matrix products. Arrays are
-[groups, columns, outputs] here, so that what one step reads lies together, columns in the metric's own order.
+All output channels of all groups move together; columns in blocks, so that most of the work is matrix
+products. Arrays are [groups, columns, outputs] here, so that what one step reads lies together, columns in
+the metric's own order, and of the metric's own type: float32 is enough to tell which integer is next.
 """
 
 from __future__ import annotations
 
+from copy import copy
+
 import numpy as np
 
-from edgec.quantize.parameters import Floats
+from edgec.repair.rounding.moments import Reals
 
 BLOCK = 32
+AT_ONCE = 2**20
+"""Numbers that are factorized at once: float64 copies take memory."""
+ALL = slice(None)
 
 
 class Metric:
-    """`h` [g, k, k], symmetric and positive definite, with its columns ordered and factorized."""
+    """`h` [g, k, k], symmetric and positive semidefinite, in its own order, plus `ridge` [g] times I."""
 
-    def __init__(self, h: Floats, limit: int) -> None:
-        self._order = np.argsort(-np.diagonal(h, axis1=1, axis2=2), axis=1, kind="stable")
+    def __init__(self, h: Reals, limit: int, ridge: Reals | float = 0.0) -> None:
         self._limit = limit
-        rows = np.take_along_axis(h, self._order[:, :, None], 1)
-        self._h = np.take_along_axis(rows, self._order[:, None, :], 2)
-        self._r = np.linalg.cholesky(self._h[:, ::-1, ::-1])[:, ::-1, ::-1]
+        self._order = np.argsort(-np.diagonal(h, axis1=1, axis2=2), axis=1, kind="stable")
+        self._groups = np.arange(len(h))[:, None]
+        rows = h[self._groups, self._order]
+        self._h = np.ascontiguousarray(rows.transpose(0, 2, 1)[self._groups, self._order])
+        self._ridge = np.broadcast_to(np.asarray(ridge, h.dtype), len(h))
+        self._r: Reals | None = None
 
-    def ordered(self, weights: Floats) -> Floats:
+    def with_ridge(self, ridge: Reals | float) -> Metric:
+        """Return the metric of the same `h` with another ridge: order and memory are shared."""
+        other = copy(self)
+        other._ridge, other._r = np.broadcast_to(np.asarray(ridge, self._h.dtype), len(self._h)), None
+        return other
+
+    def _factor(self) -> Reals:
+        """Return R, factorized in float64: a ridge may be small beside the power that columns share."""
+        if self._r is None:
+            turned, diagonal = self._h[:, ::-1, ::-1], np.arange(self._h.shape[1])
+            factors = np.empty_like(self._h)
+            step = max(AT_ONCE // self._h[0].size, 1)
+            for first in range(0, len(turned), step):
+                part = slice(first, first + step)
+                wide = turned[part].astype(np.float64)
+                wide[:, diagonal, diagonal] += self._ridge[part, None]
+                factors[part] = np.linalg.cholesky(wide.transpose(0, 2, 1))  # as LAPACK reads it
+            self._r = np.ascontiguousarray(factors[:, ::-1, ::-1])
+        return self._r
+
+    def _times(self, columns: slice, right: Reals) -> Reals:
+        """Return these rows of (h + ridge · I) · right."""
+        return self._h[:, columns] @ right + self._ridge[:, None, None] * right[:, columns]
+
+    def ordered(self, weights: Reals) -> Reals:
         """Return weights [g, m, k] in the metric's order, [g, k, m]."""
-        return np.take_along_axis(weights.transpose(0, 2, 1), self._order[:, :, None], 1)
+        turned = weights.transpose(0, 2, 1)[self._groups, self._order]
+        return np.ascontiguousarray(turned, self._h.dtype)
 
-    def restored(self, ordered: Floats) -> Floats:
+    def restored(self, ordered: Reals) -> Reals:
         """Return [g, k, m] in the metric's order as weights [g, m, k]."""
         restored = np.empty_like(ordered)
-        np.put_along_axis(restored, self._order[:, :, None], ordered, 1)
+        restored[self._groups, self._order] = ordered
         return restored.transpose(0, 2, 1)
 
-    def objective(self, q: Floats, target: Floats, scales: Floats) -> Floats:
-        """Return the objective of each output channel, [g, m]; scales are [g, m], all positive."""
-        difference = q * scales[:, None] - target
-        return np.einsum("gkm,gkm->gm", self._h @ difference, difference)
-
-    def scale_fit(self, q: Floats, target: Floats) -> tuple[Floats, Floats]:
-        """Return q·H·qᵀ and q·H·tᵀ, each [g, m]: their quotient is the scale that fits the integers best."""
-        projected = self._h @ q
-        return np.einsum("gkm,gkm->gm", projected, q), np.einsum("gkm,gkm->gm", projected, target)
-
-    def feedback(self, target: Floats, scales: Floats) -> Floats:
-        """Return integers [g, k, m] by error feedback."""
-        q, rest, columns = np.empty_like(target), np.empty_like(target), target.shape[1]
+    def solved(self, right: Reals) -> Reals:
+        """Return (h + ridge · I)⁻¹ · right, [g, k, m]: R by blocks from below, then Rᵀ from above."""
+        x, r, columns = right.copy(), self._factor(), right.shape[1]
+        for start in reversed(range(0, columns, BLOCK)):
+            end = min(start + BLOCK, columns)
+            x[:, start:end] -= r[:, start:end, end:] @ x[:, end:]
+            for at in reversed(range(start, end)):
+                x[:, at] /= r[:, at, at, None]
+                x[:, start:at] -= r[:, start:at, at, None] * x[:, at, None]
         for start in range(0, columns, BLOCK):
             end = min(start + BLOCK, columns)
-            owed = self._r[:, :start, start:end].transpose(0, 2, 1) @ rest[:, :start]
+            x[:, start:end] -= r[:, :start, start:end].transpose(0, 2, 1) @ x[:, :start]
             for at in range(start, end):
-                r = self._r[:, at, at:end]
-                wanted = target[:, at] + owed[:, at - start] / r[:, :1]
-                q[:, at] = self._rounded(wanted / scales)
-                rest[:, at] = target[:, at] - q[:, at] * scales
-                owed[:, at - start + 1 :] += r[:, 1:, None] * rest[:, at, None]
+                x[:, at] /= r[:, at, at, None]
+                x[:, at + 1 : end] -= r[:, at, at + 1 : end, None] * x[:, at, None]
+        return x
+
+    def objective(self, q: Reals, target: Reals, scales: Reals) -> Reals:
+        """Return the objective of each output channel, [g, m]; scales are [g, m], all positive."""
+        difference = q * scales[:, None] - target
+        return np.einsum("gkm,gkm->gm", self._times(ALL, difference), difference)
+
+    def scale_fit(self, q: Reals, target: Reals) -> tuple[Reals, Reals]:
+        """Return q·H·qᵀ and q·H·tᵀ, each [g, m]: their quotient is the scale that fits the integers best."""
+        projected = self._times(ALL, q)
+        return np.einsum("gkm,gkm->gm", projected, q), np.einsum("gkm,gkm->gm", projected, target)
+
+    def feedback(self, target: Reals, scales: Reals) -> Reals:
+        """Return integers [g, k, m] by error feedback."""
+        q, rest, columns = np.empty_like(target), np.empty_like(target), target.shape[1]
+        factor, per_scale = self._factor(), 1 / scales
+        for start in range(0, columns, BLOCK):
+            end = min(start + BLOCK, columns)
+            within = factor[:, start:end, start:end]
+            share = within / np.diagonal(within, axis1=1, axis2=2)[:, None]  # R[i, j] / R[j, j]
+            owed = factor[:, :start, start:end].transpose(0, 2, 1) @ rest[:, :start]
+            owed /= np.diagonal(within, axis1=1, axis2=2)[:, :, None]
+            owed += target[:, start:end]
+            for at in range(end - start):
+                rounded, left = q[:, start + at], rest[:, start + at]
+                np.multiply(owed[:, at], per_scale, out=rounded)
+                self._round(rounded)
+                np.multiply(rounded, scales, out=left)
+                np.subtract(target[:, start + at], left, out=left)
+                owed[:, at + 1 :] += share[:, at, at + 1 :, None] * left[:, None]
         return q
 
-    def descend(self, q: Floats, target: Floats, scales: Floats, sweeps: int) -> Floats:
+    def descend(self, q: Reals, target: Reals, scales: Reals, sweeps: int) -> Reals:
         """Return integers at least as good as `q`, after at most so many sweeps over all columns."""
         q, columns = q.copy(), q.shape[1]
+        off = q * scales[:, None] - target
         for _ in range(sweeps):
             moved = False
             for start in range(0, columns, BLOCK):
-                moved |= self._descend_block(q, target, scales, start, min(start + BLOCK, columns))
+                moved |= self._descend_block(q, off, scales, start, min(start + BLOCK, columns))
             if not moved:
                 break
         return q
 
-    def _descend_block(self, q: Floats, target: Floats, scales: Floats, start: int, end: int) -> bool:
-        slopes = self._h[:, start:end] @ (q * scales[:, None] - target)
-        moved = False
+    def _descend_block(self, q: Reals, off: Reals, scales: Reals, start: int, end: int) -> bool:
+        """Move the integers of some columns; `off` is s·q - t, and stays so."""
+        slopes = self._times(slice(start, end), off)
+        per_scale, moved = 1 / scales, False
         for at in range(end - start):
-            h = self._h[:, start + at, start:end]
-            old = q[:, start + at]
-            move = self._rounded(old - slopes[:, at] / (h[:, at, None] * scales)) - old
-            if move.any():
+            h, old = self._h[:, start + at, start + at : end], q[:, start + at]
+            wanted = slopes[:, at] * per_scale
+            wanted /= h[:, :1] + self._ridge[:, None]
+            np.subtract(old, wanted, out=wanted)
+            self._round(wanted)
+            wanted -= old
+            if wanted.any():
                 moved = True
-                slopes += h[:, :, None] * (move * scales)[:, None]
-                q[:, start + at] += move
+                old += wanted
+                wanted *= scales
+                off[:, start + at] += wanted
+                slopes[:, at + 1 :] += h[:, 1:, None] * wanted[:, None]
         return moved
 
-    def _rounded(self, real: Floats) -> Floats:
+    def _round(self, real: Reals) -> None:
         np.rint(real, out=real)
         np.minimum(real, self._limit, out=real)
-        return np.maximum(real, -self._limit, out=real)
+        np.maximum(real, -self._limit, out=real)

@@ -61,6 +61,11 @@ class Layer:
         return self.data.shape[3] // self.weights.shape[3] if self.node.kind == "conv_2d" else 1
 
     @property
+    def group_inputs(self) -> int:
+        """Number of channels that one group reads."""
+        return 1 if self._depthwise else self.weights.shape[-1]
+
+    @property
     def columns(self) -> int:
         """Number of weights that one output channel has."""
         return prod(self.weights.shape) // self.outputs

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from edgec.emit import emit
 from edgec.ir import Array, Graph, Model, Node, Port, Value
@@ -126,9 +127,10 @@ def as_stored(value: Value, real: Array) -> Array:
     return real if form is None else Form(value.dtype, form).encode(real)
 
 
-def as_real(value: Value, stored: Array) -> np.ndarray:
-    """Return what a stored array means, in float64."""
+def as_real(value: Value, stored: Array) -> npt.NDArray[np.float32]:
+    """Return what a stored array, or part of one, means."""
     form = value.type.quantization
     if form is None:
-        return stored.astype(np.float64)
-    return (stored.astype(np.float64) - form.zero_point[0]) * form.scale[0]
+        return stored.astype(np.float32, copy=False)
+    (scale,), (zero_point,) = form.scale, form.zero_point
+    return (stored.astype(np.float32) - np.float32(zero_point)) * np.float32(scale)

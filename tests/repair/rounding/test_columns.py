@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgec.ir import Attributes, Value
+from edgec.ir import Array, Attributes, Value
 from edgec.ops import Padding
 from edgec.ops.conv import Conv2DAttributes, DepthwiseConv2DAttributes, TransposeConvAttributes
 from edgec.ops.matmul import FullyConnectedAttributes
+from edgec.quantize.parameters import Floats
 from edgec.repair.rounding.columns import Columns
-from edgec.repair.rounding.layers import weighted_layers
+from edgec.repair.rounding.layers import Layer, weighted_layers
 from tests.quantize.small_graphs import Sketch, run_float, samples
 
 SAME, VALID = Padding.SAME, Padding.VALID
@@ -47,17 +48,24 @@ TRANSPOSED = {
 }
 
 
+def by_group(layer: Layer, rows: Array) -> Floats:
+    """Rows [positions, taps, channels] as columns [groups, positions, columns]."""
+    split = rows.reshape(*rows.shape[:2], layer.groups, -1)
+    return split.transpose(2, 0, 1, 3).reshape(layer.groups, len(rows), -1).astype(np.float64)
+
+
 def assert_columns_are_the_kernel(sketch: Sketch, result: Value) -> None:
     """Compare every output position with the kernel's, in float32's accuracy."""
     model = sketch.model(result)
     (sample,) = samples(model, 1)
     (layer,) = weighted_layers(model.graph)
-    columns = Columns(layer, sample[model.inputs[0].name].astype(np.float64))
-    x = columns.at(np.arange(columns.positions))
+    array = sample[model.inputs[0].name].astype(np.float64)
+    columns = Columns(layer, array.shape)
+    x = by_group(layer, columns.at(array, np.arange(columns.positions)))
     y = x @ layer.matrix(layer.weights.constant()).transpose(0, 2, 1) + layer.bias()[:, None]
     found = y.transpose(1, 0, 2).reshape(-1)
     (expected,) = run_float(model, sample)
-    np.testing.assert_allclose(found, expected.reshape(-1), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(found, expected.reshape(-1).astype(np.float64), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -85,11 +93,23 @@ def test_positions_are_picked_from_all() -> None:
     sketch = Sketch(seed=3)
     model = sketch.model(sketch.conv(sketch.input(2, 5, 6, 3), 4))
     (layer,) = weighted_layers(model.graph)
-    columns = Columns(layer, samples(model, 1)[0]["x"].astype(np.float64))
-    whole = columns.at(np.arange(columns.positions))
+    x = samples(model, 1)[0]["x"]
+    columns = Columns(layer, x.shape)
+    whole = columns.at(x, np.arange(columns.positions))
     picked = np.array([0, 7, 31, 59])
     assert columns.positions == 60
-    np.testing.assert_array_equal(columns.at(picked), whole[:, picked])
+    np.testing.assert_array_equal(columns.at(x, picked), whole[picked])
+
+
+def test_padding_reads_the_zero_point() -> None:
+    """Stored integers stay integers, and the taps outside mean 0: corners have five of nine of them."""
+    sketch = Sketch(seed=3)
+    model = sketch.model(sketch.conv(sketch.input(1, 4, 4, 2), 4))
+    (layer,) = weighted_layers(model.graph)
+    x = np.full((1, 4, 4, 2), 9, np.int8)
+    rows = Columns(layer, x.shape).at(x, np.array([0, 5, 15]), zero=-7)
+    assert rows.dtype == np.int8
+    assert [(row == -7).sum() for row in rows] == [5 * 2, 0, 5 * 2]
 
 
 @pytest.mark.parametrize("kind", ["conv_2d", "depthwise_conv_2d", "fully_connected"])

@@ -41,3 +41,17 @@ def test_merged_moments_are_those_of_all_positions() -> None:
         merged.covariance().error(change), whole.covariance().error(change), rtol=1e-12
     )
     np.testing.assert_array_equal(first.covariance().error(change), before)
+
+
+def test_joined_positions_of_some_groups_add_the_same() -> None:
+    """[x | r | 1], group by group, gives the sums that x and r give together, and counts positions once."""
+    x, r, change = drawn()
+    apart, whole = Moments(2, 3, 4), Moments(2, 3, 4)
+    whole.add(x, r)
+    joined = np.concatenate([x, r, np.ones((2, 50, 1))], axis=2)
+    apart.add_joined(joined[:1], 0)
+    apart.add_joined(joined[1:], 1)
+    assert apart.count == whole.count == 50
+    expected, found = whole.covariance(), apart.covariance()
+    np.testing.assert_allclose(found.error(change), expected.error(change), rtol=1e-12)
+    np.testing.assert_allclose(found.offset(change), expected.offset(change), rtol=1e-12)
