@@ -113,6 +113,10 @@ class _Solver:
         self._seen = Covariance(*(np.concatenate(column).astype(np.float32) for column in columns))
         self._search = Search(weights.astype(np.float32), nearest, len(sets))
         self._power = np.trace(self._seen.h, axis1=1, axis2=2) / weights.shape[2]
+        # What float32 sums leave of equal columns: where samples differ by no more, they do not differ.
+        self._least = np.finfo(np.float32).eps * (
+            self._power * weights.shape[2] + (self._seen.mean_x**2).sum(1)
+        )
         self._metric = Metric(self._seen.h, nearest.limit)
 
     def damping_error(self, damping: float) -> float:
@@ -151,4 +155,5 @@ class _Solver:
 
     def _damped(self, damping: float) -> Metric:
         """Return the metric plus a part of its mean power; the identity where there is none."""
-        return self._metric.with_ridge(np.where(self._power > 0, damping * self._power, 1))
+        ridge = np.maximum(damping * self._power, self._least)
+        return self._metric.with_ridge(np.where(ridge > 0, ridge, 1))

@@ -167,6 +167,20 @@ def test_without_two_samples_nothing_is_chosen(count: int) -> None:
     assert set(outcome.skipped.values()) == {"fewer than two samples"}
 
 
+@pytest.mark.parametrize("count", [2, 3])
+def test_a_half_of_one_position_has_no_spread(count: int) -> None:
+    """What is left of x xᵀ - x xᵀ in float32 is no metric to solve in: the layer is chosen without it."""
+    s = Sketch()
+    hidden = s.build.op("relu", [s.dense(s.input(1, 48), 64, name="wide")])
+    model = s.model(s.dense(hidden, 32, name="next"))
+    for seed in range(5):
+        outcome = compensate_rounding(
+            model, samples(model, count, seed=seed), path_of("int8", model), threads=1
+        )
+        assert [item.node for item in outcome.gains] == ["wide", "next"]
+        assert all(np.isfinite([item.before, item.after]).all() for item in outcome.gains)
+
+
 def test_a_bias_is_made_where_there_is_none() -> None:
     """A dense layer without bias gets one that takes back the mean error."""
     s = Sketch()
