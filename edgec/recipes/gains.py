@@ -10,6 +10,8 @@ from edgec.recipes.metrics import Floats, Outputs
 
 CERTAINTY = 2.0
 """Standard errors by which something has to be better that is usually not."""
+CONVICTION = 3.0
+"""The same against what is usually better: few judges from few recordings resemble each other."""
 LEAST_GAIN_DB = 0.05
 MOST_LOSS_DB = 0.5
 """What the worst output may lose where the mean of all outputs gains."""
@@ -35,8 +37,8 @@ def is_better(noise: Floats, before: Floats, certainty: float = 0.0) -> bool:
 def is_worse(noise: Floats, before: Floats) -> bool:
     """Whether there is surely more noise than before, or surely more than it may be at one of the outputs."""
     losses, error = -gains(noise, before), _spread(noise, before, lambda gains: gains)
-    one = bool(np.any(losses - CERTAINTY * error > MOST_LOSS_DB))
-    return one or not np.all(np.isfinite(losses)) or is_better(before, noise, CERTAINTY)
+    one = bool(np.any(losses - CONVICTION * error > MOST_LOSS_DB))
+    return one or not np.all(np.isfinite(losses)) or is_better(before, noise, CONVICTION)
 
 
 def _spread(noise: Floats, before: Floats, of: Callable[[Floats], Floats]) -> Floats:

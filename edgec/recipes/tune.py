@@ -21,7 +21,7 @@ import numpy as np
 from edgec.calibrate.samples import SampleSet
 from edgec.diagnostics import Diagnostic, Severity
 from edgec.recipes.evaluate import Samples, Selection, in_memory
-from edgec.recipes.gains import CERTAINTY, LEAST_GAIN_DB, gains, improves, is_better, is_worse
+from edgec.recipes.gains import CERTAINTY, CONVICTION, LEAST_GAIN_DB, gains, improves, is_better, is_worse
 from edgec.recipes.metrics import Floats
 from edgec.recipes.recipe import Calibrator, Recipe
 
@@ -131,7 +131,7 @@ def tune(
         contest.challenge([contest.best.with_repair("equalize")])
     if choices.repairs:
         plain = contest.best.without_repair("rounding")
-        contest.challenge([plain.with_repair("bias"), plain.without_repair("bias")], CERTAINTY)
+        contest.challenge([plain.with_repair("bias"), plain.without_repair("bias")], CONVICTION)
     return Tuning(tuple(contest.tried), contest.best, contest.judges)
 
 
