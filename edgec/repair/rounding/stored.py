@@ -27,6 +27,11 @@ class Stored:
         return WEIGHT_LIMITS[self.dtype][1]
 
     @property
+    def coarse(self) -> bool:
+        """Whether weights have few levels: 4 bits, or one scale for channels of all sizes."""
+        return self.one_scale or self.dtype is DType.INT4
+
+    @property
     def real(self) -> Floats:
         """The weights that the integers stand for."""
         return self.q * self.scales[..., None]
