@@ -125,7 +125,7 @@ class Histograms(Mapping[str, TensorStatistics]):
     """What a calibration run saw, by value name.
 
     `useful` is what the values' readers can tell apart, by the bits of activations, and `answers` names the
-    values that are the model's answers (`saturation`).
+    values that no rule may clip: the model's answers (`saturation`), and those inside a layer (`inner`).
     """
 
     by_name: Mapping[str, TensorStatistics]

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from edgec.calibrate import problems
+from edgec.calibrate.inner import inner_values
 from edgec.calibrate.instrument import highs_wanted, instrumented, lows_wanted, plan_watch, select
 from edgec.calibrate.saturation import answers, useful_ranges
 from edgec.calibrate.statistics import Histograms, StatisticsCollector
@@ -113,7 +114,8 @@ class Watch:
         }
         graph, values = self._model.graph, self._plan.origin
         useful = {bits: useful_ranges(graph, values, bits) for bits in (8, 16)}
-        return Histograms(by_name, self._collector.samples, useful, answers(graph))
+        whole = answers(graph) | inner_values(graph)
+        return Histograms(by_name, self._collector.samples, useful, whole)
 
 
 def feed(port: Port, sample: Sample) -> Array:

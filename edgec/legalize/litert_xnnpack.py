@@ -17,6 +17,7 @@ from edgec.legalize.phases import JoinPhases
 from edgec.legalize.pooling import DecomposeGlobalAveragePool, DecomposePadV2
 from edgec.legalize.profile import Constraint, Profile
 from edgec.legalize.shared_memory import CopyBeforeReshape
+from edgec.legalize.strided_pixels import StackStridedPixels
 from edgec.legalize.upsample import DecomposeResizeNearest
 from edgec.ops import spec_of
 from edgec.passes.contract import RulePass
@@ -99,6 +100,7 @@ PROFILE = Profile(
             "legalize_for_xnnpack_final",
             (
                 DecomposeMaximum(),
+                StackStridedPixels(),  # before neighbours of a row alone become one pixel
                 WidenNarrowConv2D(),
                 DecomposeResizeNearest(),
                 *_MOVES,

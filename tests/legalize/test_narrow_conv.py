@@ -9,11 +9,12 @@ import pytest
 
 from edgec.kernels import KernelSet
 from edgec.legalize.narrow_conv import WidenNarrowConv2D
+from edgec.legalize.strided_pixels import StackStridedPixels
 from edgec.ops import ActivationFunctionType, Padding
 from edgec.ops.conv import Conv2DAttributes
 from tests.legalize.graphs import ONE_PARTITION, Net, rewritten
 
-RULE = WidenNarrowConv2D()
+RULE, BLOCKS = WidenNarrowConv2D(), StackStridedPixels()
 
 
 def convolved(
@@ -95,3 +96,50 @@ def test_float_stays() -> None:
     net = Net()
     net.returns(net.conv(net.input(1, 8, 8, 1), 4, 3))
     assert rewritten(net, RULE) == ["not an int8 convolution of static shape"]
+
+
+STRIDED = {
+    "keyword_spotting": convolved((1, 49, 10, 1), (10, 4), (2, 2), outputs=64),
+    "odd_window": convolved((2, 12, 12, 1), (3, 3), (2, 2), outputs=128),
+    "odd_image": convolved((1, 13, 11, 2), (3, 5), (2, 2), outputs=80),
+    "valid": convolved((1, 12, 12, 2), (4, 4), (2, 2), padding=Padding.VALID, outputs=64),
+    "rows_left_over": convolved((1, 13, 15, 1), (2, 3), (2, 2), padding=Padding.VALID, outputs=180),
+}
+
+
+@pytest.mark.parametrize("net", STRIDED.values(), ids=STRIDED.keys())
+def test_blocks_of_pixels_give_the_same_integers(net: Net) -> None:
+    """In all three kernels: every window is made of whole blocks, with zeros where its size is odd."""
+    before = [net.run(kernels)[0] for kernels in KernelSet]
+    rewritten(net, BLOCKS)
+    assert "space_to_depth" in net.kinds()
+    for kernels, expected in zip(KernelSet, before, strict=True):
+        np.testing.assert_array_equal(net.run(kernels)[0], expected)
+    assert net.partitions() == ONE_PARTITION
+
+
+@pytest.mark.parametrize(
+    ("net", "reason"),
+    [
+        (
+            convolved((1, 12, 12, 1), (3, 3), (2, 2)),
+            "144 multiplications a pixel cost less than making blocks",
+        ),
+        (
+            convolved((1, 12, 12, 3), (3, 3), (2, 2)),
+            "weights are not constant, there are groups, or more than 2 channels",
+        ),
+        (
+            convolved((1, 12, 12, 1), (3, 3), (2, 1)),
+            "the strides are not 2, or the window is dilated or one pixel wide",
+        ),
+        (
+            convolved((1, 12, 12, 1), (3, 1), (2, 2)),
+            "the strides are not 2, or the window is dilated or one pixel wide",
+        ),
+    ],
+    ids=["small", "three_channels", "other_strides", "one_pixel_wide"],
+)
+def test_reason_where_blocks_do_not_fit(net: Net, reason: str) -> None:
+    """Blocks wider than a group, and windows that do not step by blocks."""
+    assert rewritten(net, BLOCKS) == [reason]
