@@ -131,8 +131,8 @@ def test_the_page_says_what_the_report_says(samples: ModuleType) -> None:
 def test_bars_are_as_long_as_their_numbers(samples: ModuleType) -> None:
     """12 convolutions fill the track, 9 depthwise ones three quarters of it."""
     page = render_html(samples.INT8)
-    assert 'conv_2d</span><span class="track"><i style="width:100.0%">' in page
-    assert 'depthwise_conv_2d</span><span class="track"><i style="width:75.0%">' in page
+    assert 'conv_2d</bdi></span><span class="track"><i style="width:100.0%">' in page
+    assert 'depthwise_conv_2d</bdi></span><span class="track"><i style="width:75.0%">' in page
 
 
 def test_the_range_axis_holds_every_bound_and_zero() -> None:
