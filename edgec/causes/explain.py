@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
 
 from edgec.causes.case import Case, Undo
 from edgec.causes.find import FINDERS, find_causes
 from edgec.causes.profile import MAX_SAMPLES, histograms, layer_checks
 from edgec.ir import Model
 from edgec.recipes.apply import Integers
-from edgec.recipes.evaluate import Evaluation, EvaluationData
+from edgec.recipes.evaluate import Evaluation, EvaluationData, Sample
 from edgec.recipes.recipe import REPAIRS, Recipe, Repair
 from edgec.recipes.sensitivity import sensitivities
 from edgec.recipes.workbench import Progress
@@ -43,8 +45,11 @@ def explain(made: Integers, progress: Progress = lambda what, done, total: None)
 
     case = Case(floats, made.model, made.ranges, made.calibration, made.sample_name, judge, requantize)
     causes = find_causes(case, lambda done: progress("find causes", done, len(FINDERS)))
-    layers = _with_shares(layer_checks(floats, made.model, data.samples), made, judge, progress)
-    shown = histograms(floats, made.model, data.samples, layers)
+    first = list(islice(data.samples, MAX_SAMPLES))
+    checked = layer_checks(floats, made.model, _Told(first, "compare layers", len(first), progress))
+    layers = _with_shares(checked, made, judge, progress)
+    twice = _Told(first, "count values", 2 * len(first), progress)
+    shown = histograms(floats, made.model, twice, layers)
     named = tuple(NamedCause(**asdict(cause)) for cause in causes)
     return Explanation(_inputs(made.evaluation.data), layers, named, shown)
 
@@ -69,6 +74,26 @@ def _with_shares(
     )
     shares = {item.node: item.share for item in found}
     return tuple(replace(layer, share=shares[layer.node]) for layer in layers)
+
+
+@dataclass(slots=True)
+class _Told:
+    """Samples that tell a bar how many of them were run."""
+
+    samples: Sequence[Sample]
+    what: str
+    total: int
+    progress: Progress
+    done: int = 0
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __iter__(self) -> Iterator[Sample]:
+        for sample in self.samples:
+            yield sample
+            self.done += 1
+            self.progress(self.what, self.done, self.total)
 
 
 def with_few_samples(evaluation: Evaluation) -> Evaluation:
