@@ -28,10 +28,12 @@ ABOVE_CHANCE = 1.5
 def open_evaluation_data(job: Job, ir: Model, inputs: Sequence[InputSpec]) -> EvaluationData | None:
     """Open what --eval names, and see on one sample that the metric takes it: before any long work."""
     from edgec.recipes.evaluate import Evaluation, open_evaluation
-    from edgec.recipes.metrics import UserMetric
+    from edgec.recipes.metrics import UserMetric, find_metric
 
     options = job.options
     if options.evaluation is None:
+        if options.metric is not None:
+            find_metric(options.metric, (), labels=False)
         return None
     data = open_evaluation(options.evaluation, inputs, preprocess=options.preprocess)
     data = replace(data, samples=_Counted(job.pixels.fed_again(data.samples)))
@@ -44,9 +46,9 @@ def open_evaluation_data(job: Job, ir: Model, inputs: Sequence[InputSpec]) -> Ev
 
 
 def judge(job: Job, quantized: Quantized) -> Accuracy | None:
-    """Return what the metric says, where the user gave data to judge by or a budget to keep."""
-    made = quantized.integers
-    if made is None or (job.options.evaluation is None and made.search is None):
+    """Return what the metric says, where the user named data to judge by, a metric or a budget to keep."""
+    made, options = quantized.integers, job.options
+    if made is None or (options.evaluation is None and options.metric is None and made.search is None):
         return None
     evaluation, samples = made.evaluation, made.evaluation.data.samples
     with job.clock.stage("evaluate", 2 * len(samples)), _counting(samples, job.clock.progress.advance):
