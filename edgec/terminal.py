@@ -74,6 +74,10 @@ class Bars:
                 self._task, description=escape(text if len(text) <= room else text[:room] + "…")
             )
 
+    def refresh(self) -> None:
+        """Draw now; otherwise bars are drawn ten times a second."""
+        self._bars.refresh()
+
     def finish(self) -> None:
         """Remove the current stage."""
         if self._task is not None:

@@ -65,6 +65,16 @@ def test_labelled_data_alone_is_evaluated() -> None:
     assert found.drop == pytest.approx(found.source_value - found.value)
 
 
+def test_a_metric_alone_is_evaluated_on_the_calibration_samples() -> None:
+    """`--metric agreement` needs no labels; one that does is refused before anything is calibrated."""
+    made = edgec.compile(SAMPLE, precision="int8", calibration=CALIBRATION, metric="agreement")
+    assert made.report.accuracy is not None
+    assert made.report.accuracy.data == "the calibration samples"
+    assert (made.report.accuracy.source_value, made.report.accuracy.value) == (100, 100)
+    with pytest.raises(CompileError, match="E0613 --metric: 'top1' needs labels"):
+        edgec.compile(SAMPLE, precision="int8", calibration=CALIBRATION, metric="top1")
+
+
 def test_labels_that_do_not_fit_the_samples_are_no_proof() -> None:
     """Rolled by one, labels are those of other images: float is no better than guessing, which is said."""
     rolled = EVALUATION | {"labels": (EVALUATION["labels"] + 1) % 10}

@@ -22,6 +22,9 @@ from edgec.calibrate.preprocess import FILE_NAME
 from edgec.calibrate.samples import InputSpec, Sample, SampleDescription, SampleSet, file_digest
 from edgec.diagnostics import CompileError, Diagnostic
 
+MUCH_LONGER = 2
+"""Times the input's length: of a longer file less than half is seen."""
+
 
 @dataclass(frozen=True, slots=True)
 class WavHeader:
@@ -150,8 +153,18 @@ def _rate_note(headers: Sequence[WavHeader], where: str) -> Diagnostic:
 def _length_notes(headers: Sequence[WavHeader], length: int, where: str) -> Iterator[Diagnostic]:
     longer = sum(header.frames > length for header in headers)
     shorter = sum(header.frames < length for header in headers)
-    if longer or shorter:
-        what = f"{longer} wavs are cut and {shorter} padded with silence to {length} samples"
+    cut = f"{problems.counted(longer, 'wav')} cut to the first {length} samples"
+    padded = f"{problems.counted(shorter, 'wav')} padded with silence to {length}"
+    what = ", ".join(text for text, count in ((cut, longer), (padded, shorter)) if count)
+    if 2 * sum(header.frames > MUCH_LONGER * length for header in headers) > len(headers):
+        why = (
+            "Most files are far longer: what comes later gives no ranges, and files often begin with silence."
+        )
+        step = (
+            f"Cut the files into pieces of {length} samples that hold sound, or use an .npz of such pieces."
+        )
+        yield problems.warning(problems.AUDIO_LENGTH, where, what, why, step)
+    elif what:
         yield problems.note(problems.AUDIO_LENGTH, where, what)
 
 

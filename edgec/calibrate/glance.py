@@ -5,7 +5,7 @@ Eight samples are read and run, whatever there is; `edgec calibrate-audit` looks
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 
 from edgec.calibrate import problems
@@ -21,7 +21,12 @@ LOOKED_AT = 8
 _ADVICE = f"Give {GOOD_COUNT} or more that differ as the device will see them."
 
 
-def glance(model: Model, samples: SampleSet, threads: int = 1) -> Iterator[Diagnostic]:
+def glance(
+    model: Model,
+    samples: SampleSet,
+    threads: int = 1,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Iterator[Diagnostic]:
     """Yield a warning for each: few samples, samples of one value, equal ones, values in the wrong scale.
 
     `model` is the float model, in the state that will be quantized.
@@ -41,7 +46,7 @@ def glance(model: Model, samples: SampleSet, threads: int = 1) -> Iterator[Diagn
         what = f"{looked} repeat each other"
         yield problems.warning(problems.REPEATED, source, what, "Copies tell nothing new.", _ADVICE)
     if flat < len(first):
-        histograms = collect_histograms(model, first, threads=threads)
+        histograms = collect_histograms(model, first, threads=threads, progress=progress)
         for found in suspicions_that_matter(model, histograms, first):
             yield found.diagnostic()
 

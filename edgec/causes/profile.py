@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -102,17 +103,27 @@ def _windows(model: Model, limits: Mapping[Value, tuple[float, float]], samples:
 
 
 def _pairs(model: Model, quantized: Model) -> list[_Pair]:
-    made = {
-        result.name: result
-        for node in quantized.graph
-        for result in node.results
-        if result.type.quantization is not None and node.kind not in ("quantize", "dequantize")
-    }
-    return [
-        _Pair(node, node.results[0], made[node.results[0].name])
-        for node in model.graph
-        if node.results[0].dtype.is_float and node.results[0].name in made and not _only_moves(node)
-    ]
+    """Pair tensors by name; where kernels made another form of a node, its last tensor stands for it.
+
+    That is known only of a node that is alone with its source name and shape.
+    """
+    by_name: dict[str, Value] = {}
+    by_source: dict[tuple[str | None, tuple[int, ...]], Value] = {}
+    for node in quantized.graph:
+        for result in node.results:
+            if result.type.quantization is not None and node.kind not in ("quantize", "dequantize"):
+                by_name[result.name] = by_source[node.source, result.shape] = result
+    keys = {node: (node.source or node.results[0].name, node.results[0].shape) for node in model.graph}
+    counts = Counter(keys.values())
+    pairs: list[_Pair] = []
+    for node, key in keys.items():
+        floats = node.results[0]
+        integers = by_name.get(floats.name)
+        if integers is None and counts[key] == 1:
+            integers = by_source.get(key)
+        if floats.dtype.is_float and integers is not None and not _only_moves(node):
+            pairs.append(_Pair(node, floats, integers))
+    return pairs
 
 
 def _only_moves(node: Node) -> bool:

@@ -69,9 +69,8 @@ class TopK:
         scores = _class_scores(outputs, self.name)
         assert labels is not None
         if labels.shape != (len(scores),) or labels.dtype.kind not in "iu":
-            raise _unsuited(
-                self.name, f"labels are {labels.dtype}{list(labels.shape)}, not one class a sample"
-            )
+            shape = ", ".join(("n", *map(str, labels.shape[1:])))
+            raise _unsuited(self.name, f"labels are {labels.dtype}[{shape}], not one class a sample")
         classes = scores.shape[1]
         if self.k >= classes:
             raise _unsuited(self.name, f"the model has only {classes} classes")

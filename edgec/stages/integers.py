@@ -72,12 +72,13 @@ def _prepared(job: Job, ir: Model, recipe: Recipe, profile: Profile) -> Model:
 
 def _look_at(job: Job, ir: Model, samples: SampleSet) -> None:
     """Say what is plainly wrong with the samples; random numbers have a warning of their own."""
-    from edgec.calibrate.glance import glance
+    from edgec.calibrate.glance import LOOKED_AT, glance
 
     if job.options.random_samples:
         return
-    with job.clock.stage("look at samples"):
-        job.diagnostics.extend(glance(ir, samples, job.options.threads))
+    with job.clock.stage("look at samples", min(LOOKED_AT, len(samples))):
+        progress = job.clock.progress.advance
+        job.diagnostics.extend(glance(ir, samples, job.options.threads, progress))
 
 
 def _interface(job: Job, ir: Model, profile: Profile) -> Interface:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
     from edgec.calibrate.data import InputSpec
     from edgec.ir import Model
-    from edgec.recipes.evaluate import Evaluation, EvaluationData
+    from edgec.recipes.evaluate import Evaluation, EvaluationData, Sample, Samples
     from edgec.recipes.search import SearchResult
 
 CHANCE, OUT_OF_REACH = "W0619", "W0620"
@@ -26,13 +28,15 @@ ABOVE_CHANCE = 1.5
 def open_evaluation_data(job: Job, ir: Model, inputs: Sequence[InputSpec]) -> EvaluationData | None:
     """Open what --eval names, and see on one sample that the metric takes it: before any long work."""
     from edgec.recipes.evaluate import Evaluation, open_evaluation
-    from edgec.recipes.metrics import UserMetric
+    from edgec.recipes.metrics import UserMetric, find_metric
 
     options = job.options
     if options.evaluation is None:
+        if options.metric is not None:
+            find_metric(options.metric, (), labels=False)
         return None
     data = open_evaluation(options.evaluation, inputs, preprocess=options.preprocess)
-    data = replace(data, samples=job.pixels.fed_again(data.samples))
+    data = replace(data, samples=_Counted(job.pixels.fed_again(data.samples)))
     labels = None if data.labels is None else data.labels[:1]
     first = replace(data, samples=list(islice(data.samples, 1)), labels=labels)
     tried = Evaluation(ir, first, options.metric, options.threads)
@@ -42,17 +46,49 @@ def open_evaluation_data(job: Job, ir: Model, inputs: Sequence[InputSpec]) -> Ev
 
 
 def judge(job: Job, quantized: Quantized) -> Accuracy | None:
-    """Return what the metric says, where the user gave data to judge by or a budget to keep."""
-    made = quantized.integers
-    if made is None or (job.options.evaluation is None and made.search is None):
+    """Return what the metric says, where the user named data to judge by, a metric or a budget to keep."""
+    made, options = quantized.integers, job.options
+    if made is None or (options.evaluation is None and options.metric is None and made.search is None):
         return None
-    evaluation, metric = made.evaluation, made.evaluation.metric
-    with job.clock.stage("evaluate"):
+    evaluation, samples = made.evaluation, made.evaluation.data.samples
+    with job.clock.stage("evaluate", 2 * len(samples)), _counting(samples, job.clock.progress.advance):
+        metric = evaluation.metric
         score = evaluation.score(made.model) if made.search is None else made.search.best.score
         floats = evaluation.float_value
     job.diagnostics.extend(_no_better_than_chance(evaluation))
     job.diagnostics.extend(_out_of_reach(made.search, metric.unit))
     return Accuracy(metric.name, evaluation.data.described, metric.unit, score.value, floats, score.drop)
+
+
+@dataclass(slots=True)
+class _Counted:
+    """Samples that tell how many of them were taken, where somebody wants to know."""
+
+    samples: Samples
+    tell: Callable[[int], None] | None = None
+    taken: int = 0
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __iter__(self) -> Iterator[Sample]:
+        for sample in self.samples:
+            yield sample
+            self.taken += 1
+            if self.tell is not None:
+                self.tell(self.taken)
+
+
+@contextmanager
+def _counting(samples: Samples, tell: Callable[[int], None]) -> Iterator[None]:
+    if not isinstance(samples, _Counted):
+        yield
+        return
+    samples.tell, samples.taken = tell, 0
+    try:
+        yield
+    finally:
+        samples.tell = None
 
 
 def _out_of_reach(search: SearchResult | None, unit: str) -> list[Diagnostic]:

@@ -63,8 +63,17 @@ def test_length_is_cut_or_padded(tmp_path):
     save(tmp_path / "c.wav", [0.25] * 3)
     samples = open_samples(tmp_path, [spec(1, 3)])
     assert [sample["audio"][0].tolist() for sample in samples] == [RAMP[:3], [0.5, 0.5, 0.0], [0.25] * 3]
-    assert any("1 wavs are cut and 1 padded" in note.what for note in samples.notes)
+    assert "1 wav cut to the first 3 samples, 1 wav padded with silence to 3" in [
+        n.what for n in samples.notes
+    ]
     assert samples.name(1) == "b.wav"
+
+
+def test_far_longer_files_are_a_warning(tmp_path):
+    """A model of two samples sees less than half of a file of five; with more than half it is a note."""
+    save(tmp_path / "a.wav", RAMP)
+    kinds = {length: open_samples(tmp_path, [spec(1, length)]).notes[0].severity for length in (2, 3)}
+    assert kinds == {2: Severity.WARNING, 3: Severity.NOTE}
 
 
 def test_sample_rate(tmp_path):

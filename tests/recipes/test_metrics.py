@@ -90,7 +90,7 @@ def test_mse_grows_in_percent() -> None:
 
 def test_labels_that_do_not_fit_are_named() -> None:
     """One-hot labels for top-1, and outputs without class scores, are refused with the reason."""
-    with pytest.raises(CompileError, match=r"E0614 metric top1: .*labels are float64\[4, 3\]"):
+    with pytest.raises(CompileError, match=r"E0614 metric top1: .*labels are float64\[n, 3\]"):
         find_metric("top1", [SCORES], labels=True).value([SCORES], [SCORES], np.eye(4, 3))
     image = np.zeros((4, 8, 8, 3), np.float32)
     with pytest.raises(CompileError, match="0 outputs are a row of class scores"):

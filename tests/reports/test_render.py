@@ -131,8 +131,8 @@ def test_the_page_says_what_the_report_says(samples: ModuleType) -> None:
 def test_bars_are_as_long_as_their_numbers(samples: ModuleType) -> None:
     """12 convolutions fill the track, 9 depthwise ones three quarters of it."""
     page = render_html(samples.INT8)
-    assert 'conv_2d</span><span class="track"><i style="width:100.0%">' in page
-    assert 'depthwise_conv_2d</span><span class="track"><i style="width:75.0%">' in page
+    assert 'conv_2d</bdi></span><span class="track"><i style="width:100.0%">' in page
+    assert 'depthwise_conv_2d</bdi></span><span class="track"><i style="width:75.0%">' in page
 
 
 def test_the_range_axis_holds_every_bound_and_zero() -> None:
@@ -323,3 +323,11 @@ def test_markdown_says_where_accuracy_goes(samples: ModuleType) -> None:
     text = render_markdown(samples.EXPLAINED)
     assert "- **saturation**, `tensor 'stem'`: 2 tensors leave it (+3.2 dB without it: widened)." in text
     assert f"| `{samples.LONG_NAME}` | conv\\_2d | 21.0 dB | 70% |" in text
+
+
+def test_hundreds_of_layers_stay_on_a_phone(samples: ModuleType) -> None:
+    """Bars of a pixel with a gap of one are wider than the page from 200 on: many stand without gaps."""
+    few, many = samples.EXPLAINED.explanation, samples.EXPLAINED.explanation.layers[:1] * 300
+    crowded = replace(samples.EXPLAINED, explanation=replace(few, layers=many))
+    assert '<div class="columns-of dense"' in render_html(crowded)
+    assert '<div class="columns-of dense"' not in render_html(samples.EXPLAINED)
