@@ -16,6 +16,8 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from edgec.ir import Graph, Node, Value
+from edgec.ops import spec_of
+from edgec.ops.spec import Constraint
 
 Range = tuple[float, float]
 
@@ -31,13 +33,6 @@ _CLAMPS: dict[str, Range] = {
     "relu_n1_to_1": (-1.0, 1.0),
     "hard_swish": (-3.0, math.inf),
 }
-
-_ORDERED = frozenset(
-    {"concatenation", "depth_to_space", "expand_dims", "gather", "max_pool_2d", "pack", "pad", "reshape"}
-    | {"resize_nearest_neighbor", "slice", "space_to_depth", "split", "squeeze", "strided_slice", "tile"}
-    | {"transpose", "unpack"}
-)
-"""Kinds whose results are some of the values they read, or the largest of them."""
 
 
 def useful_ranges(graph: Graph, values: Iterable[Value], bits: int = 8) -> dict[str, Range]:
@@ -62,12 +57,12 @@ def answers(graph: Graph) -> frozenset[str]:
 
     A detector's rare high score lies far from all others; no rule about squared errors may clip it away.
     """
-    carriers = {*_ORDERED, *squashing(), "softmax"}
+    squashes = {*squashing(), "softmax"}
     found: dict[Value, None] = dict.fromkeys(graph.outputs)
     pending = list(found)
     while pending:
         producer = pending.pop().producer
-        if producer is None or producer.kind not in carriers:
+        if producer is None or not (_picks(producer) or producer.kind in squashes):
             continue
         read = [value for value in producer.operands if value is not None and not value.is_constant]
         pending += [value for value in read if value not in found]
@@ -89,9 +84,6 @@ def _needed(value: Value, known: Mapping[Value, Range], clamps: Mapping[str, Ran
 
 
 def _by_reader(node: Node, index: int, known: Mapping[Value, Range], clamps: Mapping[str, Range]) -> Range:
-    if node.kind in _ORDERED and (index == 0 or node.kind in ("concatenation", "pack", "split")):
-        wanted = [known[result] for result in node.results]
-        return min(low for low, _ in wanted), max(high for _, high in wanted)
     if node.kind in clamps:
         return clamps[node.kind]
     if node.kind in ("add", "sub", "mul", "div", "minimum", "maximum") and len(node.operands) == 2:
@@ -100,7 +92,16 @@ def _by_reader(node: Node, index: int, known: Mapping[Value, Range], clamps: Map
             return _through(node, index, other.constant().astype(np.float64), known)
         if node.kind == "mul" and node.operand(0) is not node.operand(1):
             return _gated(node.operand(index), other)
-    return _ALL
+    if not _picks(node):
+        return _ALL
+    wanted = [known[result] for result in node.results]
+    return min(low for low, _ in wanted), max(high for _, high in wanted)
+
+
+def _picks(node: Node) -> bool:
+    """Whether results are values that the node reads, so that one that saturates is missed nowhere else."""
+    quant = spec_of(node).quant
+    return quant.constraint is Constraint.SAME_SCALE and not quant.blends
 
 
 def _through(node: Node, index: int, constant: np.ndarray, known: Mapping[Value, Range]) -> Range:

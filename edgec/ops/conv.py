@@ -169,7 +169,7 @@ OPS = (
         attributes=Conv2DAttributes,
         infer=_infer_conv,
         layout=CHANNELS_LAST,
-        quant=Quant(weights=Weights(operand=1, quantized_dimension=0, bias=2, int4=_INT4)),
+        quant=Quant(weights=Weights(operand=1, quantized_dimension=0, bias=2, int4=_INT4, axes="oyxi")),
         emit=Emit("CONV_2D", "Conv2DOptions", _conv_version),
         macs=_conv_macs,
         support=support(
@@ -200,9 +200,7 @@ OPS = (
         attributes=DepthwiseConv2DAttributes,
         infer=_infer_depthwise,
         layout=CHANNELS_LAST,
-        quant=Quant(
-            weights=Weights(1, quantized_dimension=3, bias=2, hybrid=False, int4=frozenset({DType.INT8}))
-        ),
+        quant=Quant(weights=Weights(1, 3, bias=2, hybrid=False, int4=frozenset({DType.INT8}), axes="1yxo")),
         emit=Emit("DEPTHWISE_CONV_2D", "DepthwiseConv2DOptions", _depthwise_version),
         macs=_depthwise_macs,
         support=support(
@@ -227,7 +225,9 @@ OPS = (
         attributes=TransposeConvAttributes,
         infer=_infer_transpose_conv,
         layout=CHANNELS_LAST,
-        quant=Quant(weights=Weights(operand=1, quantized_dimension=0, bias=3, data=2)),
+        quant=Quant(
+            weights=Weights(operand=1, quantized_dimension=0, bias=3, data=2, axes="oyxi", scatters=True)
+        ),
         emit=Emit("TRANSPOSE_CONV", "TransposeConvOptions", _transpose_conv_version),
         macs=_transpose_conv_macs,
         support=support(

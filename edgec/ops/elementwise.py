@@ -16,6 +16,7 @@ from edgec.ops.spec import (
     Case,
     Constraint,
     Emit,
+    Homogeneity,
     Infer,
     InferenceError,
     InPlace,
@@ -140,6 +141,7 @@ def _unary(
     infer: Infer = same,
     support: Support,
     non_negative: NonNegative = NonNegative.UNKNOWN,
+    homogeneous: Homogeneity = Homogeneity.NONE,
 ) -> OpSpec:
     ramp = np.linspace(low, high, 24, dtype=np.float32).reshape(1, 2, 3, 4)
     return OpSpec(
@@ -153,6 +155,7 @@ def _unary(
         cases=(Case("ramp", (ramp,), attributes() if attributes is not Attributes else NO_ATTRIBUTES),),
         support=support,
         non_negative=non_negative,
+        homogeneous=homogeneous,
     )
 
 
@@ -168,6 +171,7 @@ def _binary(
     support: Support,
     in_place: InPlace = InPlace.NEVER,
     non_negative: NonNegative = NonNegative.UNKNOWN,
+    homogeneous: Homogeneity = Homogeneity.NONE,
 ) -> OpSpec:
     ramp = np.linspace(0.5, 3.0, 24, dtype=np.float32).reshape(1, 2, 3, 4)
     made = attributes() if attributes is not Attributes else NO_ATTRIBUTES
@@ -187,6 +191,7 @@ def _binary(
         support=support,
         in_place=in_place,
         non_negative=non_negative,
+        homogeneous=homogeneous,
     )
 
 
@@ -216,6 +221,7 @@ _ARITHMETIC = (
         ),
         in_place=InPlace.ONLY_READER,
         non_negative=NonNegative.OF_OPERANDS,
+        homogeneous=Homogeneity.TOGETHER,
     ),
     _binary(
         "sub",
@@ -227,6 +233,7 @@ _ARITHMETIC = (
             "f32 i8 u8 i16 i32 i64", xnnpack="f32 f16 i8 u8", tflm="f32 i8 i16 i32", max_version=5
         ),
         in_place=InPlace.ONLY_READER,
+        homogeneous=Homogeneity.TOGETHER,
     ),
     _binary(
         "mul",
@@ -239,6 +246,7 @@ _ARITHMETIC = (
         ),
         in_place=InPlace.ONLY_READER,
         non_negative=NonNegative.OF_OPERANDS,
+        homogeneous=Homogeneity.EACH,
     ),
     _binary(
         "div",
@@ -259,6 +267,7 @@ _ARITHMETIC = (
             "f32 f16 i8 u8 i16 i32 i64", xnnpack="f32 f16", tflm="f32 i8 i16 i32 i64", max_version=4
         ),
         non_negative=NonNegative.OF_OPERANDS,
+        homogeneous=Homogeneity.TOGETHER,
     ),
     _binary(
         "minimum",
@@ -269,6 +278,7 @@ _ARITHMETIC = (
             "f32 f16 i8 u8 i16 i32 i64", xnnpack="f32 f16", tflm="f32 i8 i16 i32 i64", max_version=4
         ),
         non_negative=NonNegative.OF_OPERANDS,
+        homogeneous=Homogeneity.TOGETHER,
     ),
     _binary(
         "squared_difference",
@@ -381,6 +391,7 @@ _ACTIVATIONS = (
         version=by_dtype(int8=2, int16=3),
         support=support("f32 i8 u8 i16", xnnpack="f32 f16", tflm="f32 i8 i16", max_version=3),
         non_negative=NonNegative.ALWAYS,
+        homogeneous=Homogeneity.FIRST,
     ),
     _unary(
         "relu6",
@@ -426,6 +437,7 @@ _ACTIVATIONS = (
         options="LeakyReluOptions",
         version=by_dtype(int16=2),
         support=support("f32 i8 u8 i16", xnnpack="f32 f16 i8 u8", tflm="f32 i8 i16", max_version=2),
+        homogeneous=Homogeneity.FIRST,
     ),
 )
 
@@ -545,6 +557,7 @@ _PRELU = OpSpec(
     emit=Emit("PRELU"),
     support=support("f32 i8 u8 i16", xnnpack="f32 f16", tflm="f32 i8", tflm_rank=4),
     cases=(Case("per_channel", ((1, 2, 3, 4), np.array([0.1, 0.2, -0.3, 0.4], np.float32))),),
+    homogeneous=Homogeneity.FIRST,
 )
 
 _SELECT = OpSpec(

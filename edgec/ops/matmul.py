@@ -115,7 +115,7 @@ OPS = (
         attributes=FullyConnectedAttributes,
         infer=_infer_fully_connected,
         layout=FIXED,
-        quant=Quant(weights=Weights(operand=1, quantized_dimension=0, bias=2, int4=_INT4)),
+        quant=Quant(weights=Weights(operand=1, quantized_dimension=0, bias=2, int4=_INT4, axes="oi")),
         emit=Emit("FULLY_CONNECTED", "FullyConnectedOptions", _fully_connected_version),
         macs=lambda node: node.result.type.size * node.operand(1).shape[1],
         support=support(

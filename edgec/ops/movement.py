@@ -226,6 +226,7 @@ OPS = (
         ),
         in_place=InPlace.ALIASES,
         non_negative=NonNegative.OF_OPERANDS,
+        carries=True,
         cases=(Case("merge", ((1, 2, 3, 4), np.array([2, 12], np.int32)), ReshapeAttributes((2, 12))),),
     ),
     OpSpec(

@@ -14,6 +14,8 @@ from edgec.ops.spec import (
     ActivationFunctionType,
     Case,
     Emit,
+    Gathering,
+    Homogeneity,
     InferenceError,
     NonNegative,
     Operands,
@@ -49,7 +51,16 @@ def _infer(operands: Operands, attributes: Attributes) -> tuple[TensorType, ...]
     return (TensorType((x.shape[0], height, width, x.shape[3]), x.dtype),)
 
 
-def _pool(name: str, builtin: str, quant: Quant, support: Support, non_negative: NonNegative) -> OpSpec:
+def _pool(
+    name: str,
+    builtin: str,
+    quant: Quant,
+    *,
+    support: Support,
+    non_negative: NonNegative,
+    homogeneous: Homogeneity = Homogeneity.NONE,
+    gathers: Gathering = Gathering.UNKNOWN,
+) -> OpSpec:
     version = by_dtype(int8=2, int16=3) if quant is not FREE and quant.supported else fixed(1)
     return OpSpec(
         name=name,
@@ -65,6 +76,8 @@ def _pool(name: str, builtin: str, quant: Quant, support: Support, non_negative:
         ),
         support=support,
         non_negative=non_negative,
+        homogeneous=homogeneous,
+        gathers=gathers,
     )
 
 
@@ -75,6 +88,8 @@ OPS = (
         BLENDING,
         support=support("f32 i8 u8 i16", xnnpack="f32 f16", tflm="f32 i8 i16", max_version=3),
         non_negative=NonNegative.OF_OPERANDS,
+        homogeneous=Homogeneity.FIRST,
+        gathers=Gathering.MEAN,
     ),
     _pool(
         "max_pool_2d",
@@ -82,6 +97,8 @@ OPS = (
         SAME_SCALE,
         support=support("f32 i8 u8 i16", xnnpack="f32 i8 u8", tflm="f32 i8 i16", max_version=3),
         non_negative=NonNegative.OF_OPERANDS,
+        homogeneous=Homogeneity.FIRST,
+        gathers=Gathering.ONE,
     ),
     _pool(
         "l2_pool_2d",

@@ -67,6 +67,7 @@ OPS = (
         quant=_BRIDGE,
         emit=Emit("QUANTIZE", version=_quantize_version),
         support=support("f32 i8 u8 i16 i32", xnnpack="f32 f16 i8 u8", tflm="f32 i8 i16 i32", max_version=6),
+        carries=True,
     ),
     OpSpec(
         name="dequantize",
@@ -76,5 +77,6 @@ OPS = (
         quant=_BRIDGE,
         emit=Emit("DEQUANTIZE", version=_dequantize_version),
         support=support("f16 i4 i8 u8 i16", xnnpack="i8 u8", tflm="i8 i16", max_version=9),
+        carries=True,
     ),
 )

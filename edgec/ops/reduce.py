@@ -14,6 +14,8 @@ from edgec.ops.spec import (
     SAME_SCALE,
     Case,
     Emit,
+    Gathering,
+    Homogeneity,
     InferenceError,
     NonNegative,
     Operands,
@@ -104,6 +106,8 @@ def _reduction(
     *,
     support: Support,
     non_negative: NonNegative = NonNegative.UNKNOWN,
+    homogeneous: Homogeneity = Homogeneity.NONE,
+    gathers: Gathering = Gathering.UNKNOWN,
 ) -> OpSpec:
     values: object = np.arange(24).reshape(1, 2, 3, 4) % 2 > 0 if name in _BOOLEAN else (1, 2, 3, 4)
     return OpSpec(
@@ -120,6 +124,8 @@ def _reduction(
         ),
         support=support,
         non_negative=non_negative,
+        homogeneous=homogeneous,
+        gathers=gathers,
     )
 
 
@@ -139,6 +145,8 @@ OPS = (
             xnnpack_when="constant axes",
         ),
         non_negative=NonNegative.OF_OPERANDS,
+        homogeneous=Homogeneity.FIRST,
+        gathers=Gathering.MEAN,
     ),
     _reduction(
         "sum",
@@ -152,6 +160,7 @@ OPS = (
             xnnpack_when="constant axes",
         ),
         non_negative=NonNegative.OF_OPERANDS,
+        homogeneous=Homogeneity.FIRST,
     ),
     _reduction(
         "reduce_max",
@@ -166,6 +175,8 @@ OPS = (
             xnnpack_when="constant axes",
         ),
         non_negative=NonNegative.OF_OPERANDS,
+        homogeneous=Homogeneity.FIRST,
+        gathers=Gathering.ONE,
     ),
     _reduction(
         "reduce_min",
@@ -180,6 +191,8 @@ OPS = (
             xnnpack_when="constant axes",
         ),
         non_negative=NonNegative.OF_OPERANDS,
+        homogeneous=Homogeneity.FIRST,
+        gathers=Gathering.ONE,
     ),
     _reduction("reduce_prod", fixed(1), _NO_INT8, support=support("f32 i8 u8 i16 i32 i64", max_version=2)),
     _reduction("reduce_any", fixed(1), _NO_INT8, support=support("bool")),

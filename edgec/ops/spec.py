@@ -82,6 +82,10 @@ class Weights:
     `per_axis=False` says that the int8 kernels take one scale only, and that the operand may be computed at
     run time; `hybrid=False` that int8 weights with float activations have no kernel in XNNPACK. `int4` are
     the activation types beside which LiteRT's kernels compute right with int4 weights (measured, 2.3.0).
+
+    `axes` names the axes: o of the results' channels, i of the data's (of one group's), y and x of a kernel's
+    taps. Where `o` alone has channels, each output channel reads one input channel, in order. `scatters` says
+    that an element of the data adds a kernel to the result, instead of a kernel gathering each result.
     """
 
     operand: int
@@ -91,6 +95,8 @@ class Weights:
     per_axis: bool = True
     hybrid: bool = True
     int4: frozenset[DType] = frozenset()
+    axes: str = ""
+    scatters: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +239,27 @@ class NonNegative(Enum):
     OF_OPERANDS = "of_operands"
 
 
+class Homogeneity(Enum):
+    """Which operands' positive factors an op passes on to its results, channel by channel (the last axis).
+
+    `FIRST`: f(s x, y) = s f(x, y). `EACH`: of either operand alone, while the other one stays. `TOGETHER`:
+    only one and the same of both, f(s x, s y) = s f(x, y).
+    """
+
+    NONE = "none"
+    FIRST = "first"
+    EACH = "each"
+    TOGETHER = "together"
+
+
+class Gathering(Enum):
+    """How elements of the first operand make one of the result: unknown, by one (or near it), by a mean."""
+
+    UNKNOWN = "unknown"
+    ONE = "one"
+    MEAN = "mean"
+
+
 class InPlace(Enum):
     """Whether LiteRT's builtin kernel may write its result over an operand.
 
@@ -274,7 +301,8 @@ class OpSpec:
     """One op kind. `operands` names them in order: `x`, optional `bias?`, variadic `inputs*`.
 
     `macs(node)` counts multiply-accumulates of one inference. `fold` computes movement ops on constants
-    in NumPy; all other folding runs the kernel itself.
+    in NumPy; all other folding runs the kernel itself. `carries` says that the result holds the operand's
+    numbers in their order, be it in another shape or element type.
     """
 
     name: str
@@ -290,6 +318,9 @@ class OpSpec:
     support: Support = Support()
     non_negative: NonNegative = NonNegative.UNKNOWN
     in_place: InPlace = InPlace.NEVER
+    homogeneous: Homogeneity = Homogeneity.NONE
+    gathers: Gathering = Gathering.UNKNOWN
+    carries: bool = False
 
     @property
     def data_operand(self) -> int:

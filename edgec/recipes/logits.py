@@ -16,13 +16,12 @@ import numpy as np
 
 from edgec.calibrate.saturation import Range, squashing
 from edgec.ir import Array, Model, Port, Value
+from edgec.ops import spec_of
 from edgec.recipes.evaluate import Samples, outputs_of
 from edgec.repair.copying import copy_graph
 
 _LEAST_LOG = -10.0
 """Log-probabilities are compared down to here: exp(-10) is a hundredth of the step of an int8 softmax."""
-
-_CARRIERS = frozenset({"quantize", "dequantize", "reshape"})
 
 
 def _log_probabilities(values: Array) -> Array:
@@ -79,7 +78,7 @@ class Comparison:
 def _ending(output: Value) -> tuple[Value, str] | None:
     """Return what goes into the function that ends an output, and its kind; None where none does."""
     value = output
-    while value.producer is not None and value.producer.kind in _CARRIERS:
+    while value.producer is not None and spec_of(value.producer).carries:
         value = value.producer.operand(0)
     node = value.producer
     if node is None or node.kind not in _COUNTED or node.operand(0).is_constant:

@@ -20,14 +20,17 @@ from collections.abc import Collection, Sequence
 import numpy as np
 
 from edgec.ir import Array, Model, Node
+from edgec.ops import spec_of
+from edgec.ops.spec import Homogeneity
 from edgec.quantize.roles import assign_roles
+from edgec.repair.axes import has_axes, rescaled
 from edgec.repair.channels import Floats, Statistics
 from edgec.repair.copying import copy_with
 from edgec.repair.freedom import FIXED, Freedom, find_freedom
 from edgec.repair.noise import Term, total_noise
 from edgec.repair.outcome import Gain, RepairOutcome
 from edgec.repair.sensitivity import find_sensitivities
-from edgec.repair.terms import WEIGHTS_BY_CHANNEL, activation_terms, weight_terms
+from edgec.repair.terms import activation_terms, weight_terms
 
 CLAMP = 6.0
 PER_TENSOR_CLAMP_MARGIN = 4.0
@@ -134,15 +137,14 @@ def scale_channels(model: Model, freedom: Freedom, factors: Floats) -> Model:
     constants: dict[tuple[Node, int], Array] = {}
     for node in model.graph:
         role = roles[node]
-        if node.kind in WEIGHTS_BY_CHANNEL and role.weights is not None and node.results[0] in freedom.labels:
+        if role.weights is not None and has_axes(node) and node.results[0] in freedom.labels:
             into = factors[freedom.channels(node.operand(role.data[0]))]
             out = factors[freedom.channels(node.result)]
-            weights = node.operand(role.weights).constant().astype(np.float64)
-            constants[node, role.weights] = _weights(node, weights, into, out).astype(np.float32)
+            constants[node, role.weights] = rescaled(node, into, out).astype(np.float32)
             if role.bias is not None:
                 bias = node.operand(role.bias).constant().astype(np.float64) * out
                 constants[node, role.bias] = bias.astype(np.float32)
-        elif node.kind in ("add", "sub"):
+        elif spec_of(node).homogeneous is Homogeneity.TOGETHER:
             for index in (0, 1):
                 if node.operand(index).is_constant and node.result in freedom.labels:
                     constants[node, index] = _addend(node, index, factors, freedom)
@@ -152,17 +154,6 @@ def scale_channels(model: Model, freedom: Freedom, factors: Floats) -> Model:
 
 def _same(data: Array, key: tuple[Node, int]) -> bool:
     return np.array_equal(data, key[0].operand(key[1]).constant())
-
-
-def _weights(node: Node, weights: Floats, into: Floats, out: Floats) -> Floats:
-    if node.kind == "depthwise_conv_2d":
-        return weights * (out / np.repeat(into, len(out) // len(into)))
-    by_output = weights * out.reshape((-1,) + (1,) * (weights.ndim - 1))
-    if weights.ndim == 2:
-        return by_output / np.tile(into, weights.shape[1] // len(into))
-    groups = len(into) // weights.shape[3]
-    by_group = np.repeat(into.reshape(groups, -1), len(out) // groups, axis=0)
-    return by_output / by_group[:, None, None, :]
 
 
 def _addend(node: Node, index: int, factors: Floats, freedom: Freedom) -> Array:

@@ -20,7 +20,8 @@ import numpy.typing as npt
 
 from edgec.ir import Graph, Node, Value
 from edgec.ops import ActivationFunctionType, spec_of
-from edgec.ops.spec import Constraint
+from edgec.ops.layout import REDUCE
+from edgec.ops.spec import Constraint, Homogeneity
 from edgec.quantize.roles import Role, Roles, Treatment, is_real
 
 Labels = npt.NDArray[np.int64]
@@ -28,11 +29,6 @@ FIXED = 0
 ANY = -1
 """What padding is: zero times any factor is zero."""
 
-_POOLS = ("max_pool_2d", "average_pool_2d", "resize_nearest_neighbor", "resize_bilinear")
-_HOMOGENEOUS = (*_POOLS, "relu", "leaky_relu")
-_SUMS = ("add", "sub", "maximum", "minimum")
-_REDUCTIONS = ("mean", "sum", "reduce_max", "reduce_min")
-_SCALED = ("mul", "prelu")
 _FREE_ACTIVATIONS = (ActivationFunctionType.NONE, ActivationFunctionType.RELU)
 
 
@@ -95,28 +91,32 @@ class _Finder:
 
     def _rule(self, node: Node, role: Role) -> Callable[[Node, Role], list[Labels] | None]:
         fused = getattr(node.attributes, "fused_activation_function", ActivationFunctionType.NONE)
-        if role.weights is not None and spec_of(node).quant.weights is not None:
+        spec = spec_of(node)
+        if role.weights is not None and spec.quant.weights is not None:
             return self._weighted
         if fused not in _FREE_ACTIVATIONS:
             return self._none
-        if node.kind in _HOMOGENEOUS:
-            return self._kept
-        if node.kind in _SUMS:
+        if spec.homogeneous is Homogeneity.TOGETHER:
             return self._sum
-        if node.kind in _REDUCTIONS:
-            return self._reduced
-        if node.kind in _SCALED:
-            return self._scaled
-        if spec_of(node).quant.constraint is Constraint.SAME_SCALE and spec_of(node).fold is not None:
+        if spec.homogeneous is not Homogeneity.NONE:
+            return self._passed_on(node)
+        if spec.quant.constraint is Constraint.SAME_SCALE and spec.fold is not None:
             return self._moved
         return self._none
+
+    def _passed_on(self, node: Node) -> Callable[[Node, Role], list[Labels] | None]:
+        """Return the rule for a node that passes factors of one operand on."""
+        if spec_of(node).layout is REDUCE:
+            return self._reduced
+        return self._scaled if sum(map(is_real, node.operands)) > 1 else self._kept
 
     def _none(self, node: Node, role: Role) -> list[Labels] | None:
         return None
 
     def _weighted(self, node: Node, role: Role) -> list[Labels] | None:
         fused = getattr(node.attributes, "fused_activation_function", ActivationFunctionType.NONE)
-        if node.kind not in ("conv_2d", "depthwise_conv_2d", "fully_connected", "transpose_conv"):
+        facts = spec_of(node).quant.weights
+        if facts is None or not facts.axes:
             return None
         if fused not in (*_FREE_ACTIVATIONS, ActivationFunctionType.RELU6) or not node.result.type.is_static:
             return None
@@ -132,8 +132,8 @@ class _Finder:
     def _sum(self, node: Node, role: Role) -> list[Labels] | None:
         activations = [v for v in (node.operand(0), node.operand(1)) if not v.is_constant]
         constants = [v for v in (node.operand(0), node.operand(1)) if v.is_constant]
-        if constants and node.kind not in ("add", "sub"):
-            return None
+        if constants and spec_of(node).quant.constraint is Constraint.SAME_SCALE:
+            return None  # a constant that shares the activation's scale is no addend to be scaled along
         spread = np.broadcast_arrays(*(self._labels[v] for v in activations)) if activations else []
         for other in spread[1:]:
             self._equal.append((spread[0].ravel(), other.ravel()))
@@ -158,7 +158,8 @@ class _Finder:
     def _scaled(self, node: Node, role: Role) -> list[Labels] | None:
         """A factor that does not change: a constant, or an activation that keeps its own."""
         operands = [node.operand(0), node.operand(1)]
-        wide = [v for v in operands if not v.is_constant and v.shape == node.result.shape]
+        free = operands if spec_of(node).homogeneous is Homogeneity.EACH else operands[:1]
+        wide = [v for v in free if not v.is_constant and v.shape == node.result.shape]
         if not wide:
             return None
         for other in operands:

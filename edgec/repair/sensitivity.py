@@ -32,13 +32,13 @@ import numpy as np
 
 from edgec.ir import Graph, Node, Value
 from edgec.ops import ActivationFunctionType, spec_of
-from edgec.ops.spec import Constraint
+from edgec.ops.layout import REDUCE
+from edgec.ops.spec import Constraint, Gathering
 from edgec.quantize.roles import Roles, is_real
+from edgec.repair.axes import has_axes, scatters, tap_sums
 from edgec.repair.channels import Floats, Statistics
 
 _TINY = 1e-30
-_PICKING = ("max_pool_2d", "reduce_max", "reduce_min", "resize_nearest_neighbor", "resize_bilinear")
-_MEANS = ("mean", "average_pool_2d")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def find_sensitivities(graph: Graph, roles: Roles, statistics: Statistics) -> He
             shaped[value] = shaped[value] + Sensitivity(unit, unit)
     fresh = dict(shaped)
     for node in reversed(graph):
-        weighted = roles[node].weights is not None and node.kind in _WEIGHTED
+        weighted = roles[node].weights is not None and has_axes(node)
         for x, back in _backward(node, roles, statistics, shaped if weighted else fresh):
             fresh[x] = fresh[x] + back
         for x, back in _backward(node, roles, statistics, shaped):
@@ -117,16 +117,16 @@ def _backward(
         return []
     y, x = results[0], operands[0]
     inner = before_activation(node, found[y], statistics)
-    if roles[node].weights is not None and node.kind in _WEIGHTED:
+    if roles[node].weights is not None and has_axes(node):
         return [(x, _of_weights(node, inner, x))]
     if node.kind in ("add", "sub"):
         return [(v, inner.each(lambda part, v=v: _spread(part, v))) for v in operands]
     if node.kind == "mul":
         return _of_product(node, inner, statistics, found)
-    if node.kind in _MEANS:
+    if spec_of(node).gathers is Gathering.MEAN:
         part = inner.each(lambda part: _spread(part, x))
         return [(x, Sensitivity(part.white / _averaged(node), part.coherent))]
-    if node.kind in _PICKING:
+    if spec_of(node).gathers is Gathering.ONE:
         return [(x, inner.each(lambda part: _spread(part, x)))]
     if node.kind == "relu":
         return [(x, _through_relu(inner, statistics[y.name].nonzero))]
@@ -138,10 +138,8 @@ def _backward(
 
 
 def _of_weights(node: Node, inner: Sensitivity, x: Value) -> Sensitivity:
-    weights = node.operand(1).constant().astype(np.float64)
-    back = _WEIGHTED[node.kind]
-    by_square = back(node, inner.white, lambda axes: (weights**2).sum(axis=axes))
-    by_sum = back(node, inner.coherent, lambda axes: weights.sum(axis=axes) ** 2)
+    by_square = _back(node, x, inner.white, tap_sums(node, lambda w: w**2))
+    by_sum = _back(node, x, inner.coherent, tap_sums(node, lambda w: w) ** 2)
     return Sensitivity(_folded(by_square, x), _folded(by_sum, x))
 
 
@@ -160,34 +158,12 @@ def _transfer(of: Sensitivity, value: Value, statistics: Statistics) -> float:
     return float(of.white @ np.maximum(seen.variance - shared, 0.0) + of.coherent @ shared)
 
 
-Gains = Callable[[tuple[int, ...]], Floats]
-
-
-def _conv(node: Node, inner: Floats, gains: Gains) -> Floats:
-    depth, channels = node.operand(1).shape[3], node.operand(0).shape[-1]
-    groups = channels // depth
-    by_group = gains((1, 2)).reshape(groups, -1, depth)
-    return np.einsum("go,goc->gc", inner.reshape(groups, -1), by_group).reshape(-1)
-
-
-def _depthwise(node: Node, inner: Floats, gains: Gains) -> Floats:
-    return (inner * gains((0, 1, 2))).reshape(node.operand(0).shape[-1], -1).sum(axis=1)
-
-
-def _transpose_conv(node: Node, inner: Floats, gains: Gains) -> Floats:
-    return (inner @ gains((1, 2))) * prod(node.operand(2).shape[1:3]) / prod(node.result.shape[1:3])
-
-
-def _fully_connected(node: Node, inner: Floats, gains: Gains) -> Floats:
-    return inner @ gains(())
-
-
-_WEIGHTED: dict[str, Callable[[Node, Floats, Gains], Floats]] = {
-    "conv_2d": _conv,
-    "depthwise_conv_2d": _depthwise,
-    "transpose_conv": _transpose_conv,
-    "fully_connected": _fully_connected,
-}
+def _back(node: Node, x: Value, inner: Floats, gains: Floats) -> Floats:
+    """Return for each input what the outputs that read it hear, by gains [group, output, input]."""
+    back = np.einsum("go,goc->gc", inner.reshape(gains.shape[:2]), gains).reshape(-1)
+    if not scatters(node):
+        return back
+    return back * prod(x.shape[1:3]) / prod(node.result.shape[1:3])
 
 
 def _folded(back: Floats, x: Value) -> Floats:
@@ -201,7 +177,7 @@ def _spread(part: Floats, x: Value) -> Floats:
 
 
 def _averaged(node: Node) -> float:
-    if node.kind == "mean":
+    if spec_of(node).layout is REDUCE:
         return node.operand(0).type.size / node.result.type.size
     attributes = node.attributes
     return float(getattr(attributes, "filter_width", 1) * getattr(attributes, "filter_height", 1))

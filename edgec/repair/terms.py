@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgec.ir import Graph, Node, Value
+from edgec.ir import Graph, Value
 from edgec.quantize.roles import Roles, Treatment, is_real
-from edgec.repair.channels import Floats, Statistics
+from edgec.repair.axes import has_axes, largest, reads_one, taps
+from edgec.repair.channels import Statistics
 from edgec.repair.freedom import Freedom
 from edgec.repair.noise import ActivationTerm, WeightTerm
 from edgec.repair.reach import joined, lower_side, upper_side
@@ -90,52 +91,22 @@ def weight_terms(
     """
     found: list[WeightTerm] = []
     for node in graph:
-        if roles[node].weights is None or node.kind not in WEIGHTS_BY_CHANNEL:
+        if roles[node].weights is None or not has_axes(node):
             continue
         if not node.result.type.is_static:
             continue
         x, y = node.operand(roles[node].data[0]), node.result
         per_axis = node.kind not in per_tensor_kinds
-        if per_axis and node.kind == "depthwise_conv_2d":
+        if per_axis and reads_one(node):
             continue  # one input channel a scale: factors cancel
-        largest, taps = WEIGHTS_BY_CHANNEL[node.kind](node)
+        by_pair = largest(node)
         inputs = freedom.channels(x)
         seen, inner = statistics[x.name], before_activation(node, hearing.shaped[y], statistics)
-        repeats = largest.shape[0] * largest.shape[2] // len(inputs)
+        repeats = by_pair.shape[0] * by_pair.shape[2] // len(inputs)
         white = seen.second_moment - seen.coherent
         shared = np.maximum(seen.coherent - (seen.mean**2 if biases_corrected else 0.0), 0.0)
-        heard = weight_noise * taps * np.stack([inner.white, inner.coherent])
+        heard = weight_noise * taps(node) * np.stack([inner.white, inner.coherent])
         read = np.tile(np.stack([white, shared]), repeats)
         labels = np.tile(inputs, repeats), freedom.channels(y)
-        found.append(WeightTerm.of(node, *labels, largest, heard, read, per_axis))
+        found.append(WeightTerm.of(node, *labels, by_pair, heard, read, per_axis))
     return found
-
-
-def _dense(node: Node) -> tuple[Floats, int]:
-    """Return the largest weights [group, output, input] and how many there are for each pair."""
-    weights = np.abs(node.operand(1).constant())
-    if weights.ndim == 2:
-        return weights[None].astype(np.float64), 1
-    outputs, height, width, depth = weights.shape
-    groups = node.operand(node_input(node)).shape[-1] // depth
-    largest = weights.max(axis=(1, 2)).astype(np.float64)
-    return largest.reshape(groups, outputs // groups, depth), height * width
-
-
-def node_input(node: Node) -> int:
-    """Return the operand index of a weighted node's activation."""
-    return 2 if node.kind == "transpose_conv" else 0
-
-
-def _depthwise(node: Node) -> tuple[Floats, int]:
-    weights = np.abs(node.operand(1).constant())
-    largest = weights.max(axis=(0, 1, 2)).astype(np.float64)
-    return largest.reshape(node.operand(0).shape[-1], -1, 1), weights.shape[1] * weights.shape[2]
-
-
-WEIGHTS_BY_CHANNEL = {
-    "conv_2d": _dense,
-    "fully_connected": _dense,
-    "transpose_conv": _dense,
-    "depthwise_conv_2d": _depthwise,
-}
