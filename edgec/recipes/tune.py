@@ -6,9 +6,9 @@
     biases ─▶ rounding ─▶ calibrators ─▶ equalized channels ─▶ back to biases, or to nothing ─▶ the best
 
 A figure on few samples is partly luck, so what is usual decides who has to prove what. Compensating rounding
-helped, or cost nothing, on every network we measured: it stays unless it is surely worse. So does `auto`,
-which clips only where samples agree; other calibrators that clip have to win surely. Equalized channels win
-by the figure alone. No output may lose what the others win.
+helped, or cost nothing, on every network we measured: it stays unless it is surely worse. Equalized channels
+and `auto`, which clips only where samples agree, win by the figure alone; other calibrators that clip have to
+win surely. No output may lose what the others win.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def tune(
         contest.prefer(_rounded(start))
     if choices.calibrator and start.precision == "int8" and samples >= LEAST_SAMPLES_TO_CLIP:
         if auto:
-            contest.prefer(replace(contest.best, calibrator="auto"))
+            contest.challenge([replace(contest.best, calibrator="auto")])
         _challenge_by_calibrators(contest, start)
     if choices.repairs and start.precision == "int8":
         contest.challenge([contest.best.with_repair("equalize")])
