@@ -49,8 +49,6 @@ def equalize(
     *,
     per_tensor_kinds: Collection[str] = (),
     clamp_margin: float | None = None,
-    biases_corrected: bool = True,
-    weight_noise: float = 1.0,
 ) -> RepairOutcome:
     """Return the model with its channels scaled for the least expected noise in int8.
 
@@ -61,9 +59,8 @@ def equalize(
         clamp_margin: scale a channel behind a relu6 so far that this many times its largest value stays
             below the clamp: exact for inputs that reach no further. Infinity leaves such channels alone,
             which is always exact; None means that, but 4 where weights with one scale would collapse.
-        biases_corrected: whether `bias` follows, which takes back the mean of what rounded weights add.
-        weight_noise: power of the weights' noise relative to rounding to 8 bits: below 1 where rounding that
-            compensates its errors follows, 256 for 4 bits.
+
+    Biases count as corrected later (`bias` or rounding): the mean of what rounded weights add is left out.
 
     The gains are expected ones: the power of the model's outputs over the noise in them that rounding a
     node's result and its weights makes.
@@ -73,7 +70,7 @@ def equalize(
     facts = (graph, roles, statistics, freedom, find_sensitivities(graph, roles, statistics))
     terms: list[Term] = [
         *activation_terms(*facts),
-        *weight_terms(*facts, frozenset(per_tensor_kinds), biases_corrected, weight_noise),
+        *weight_terms(*facts, frozenset(per_tensor_kinds)),
     ]
     margin = clamp_margin or (PER_TENSOR_CLAMP_MARGIN if per_tensor_kinds else np.inf)
     z = _least(terms, *_bounds(freedom, statistics, margin))

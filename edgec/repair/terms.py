@@ -81,14 +81,8 @@ def weight_terms(
     freedom: Freedom,
     hearing: Hearing,
     per_tensor_kinds: frozenset[str] = frozenset(),
-    biases_corrected: bool = True,
-    weight_noise: float = 1.0,
 ) -> list[WeightTerm]:
-    """Return one term for each node with constant weights.
-
-    `biases_corrected`: the mean of what rounded weights add is taken back (`bias`), the rest remains, times
-    `weight_noise` where they are not rounded to the nearest of 8 bits.
-    """
+    """Return one term for each node with constant weights; biases take the mean of its noise back."""
     found: list[WeightTerm] = []
     for node in graph:
         if roles[node].weights is None or not has_axes(node):
@@ -104,8 +98,8 @@ def weight_terms(
         seen, inner = statistics[x.name], before_activation(node, hearing.shaped[y], statistics)
         repeats = by_pair.shape[0] * by_pair.shape[2] // len(inputs)
         white = seen.second_moment - seen.coherent
-        shared = np.maximum(seen.coherent - (seen.mean**2 if biases_corrected else 0.0), 0.0)
-        heard = weight_noise * taps(node) * np.stack([inner.white, inner.coherent])
+        shared = np.maximum(seen.coherent - seen.mean**2, 0.0)
+        heard = taps(node) * np.stack([inner.white, inner.coherent])
         read = np.tile(np.stack([white, shared]), repeats)
         labels = np.tile(inputs, repeats), freedom.channels(y)
         found.append(WeightTerm.of(node, *labels, by_pair, heard, read, per_axis))
