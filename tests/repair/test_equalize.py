@@ -48,12 +48,17 @@ def test_uneven_channels_gain_in_int8() -> None:
 
 
 def test_one_weight_scale_gains_from_the_same_sum() -> None:
-    """Per-tensor weights lose nearly everything without, and are as good as even channels with it."""
-    model = uneven(spread=1000.0)
-    even = uneven(spread=1.0)
-    found = repaired(model, per_tensor_kinds=ALL_KINDS).model
-    assert int8_sqnr(model, model, per_axis=False) < 10
-    assert int8_sqnr(found, model, per_axis=False) > int8_sqnr(even, even, per_axis=False) - 3
+    """Per-tensor weights lose nearly everything without, and are as good as even channels with it.
+
+    In the mean of six networks: the rounding errors of one are a draw that scatters by 3 dB.
+    """
+    behind: list[float] = []
+    for seed in range(6):
+        model, even = uneven(spread=1000.0, seed=seed), uneven(spread=1.0, seed=seed)
+        assert int8_sqnr(model, model, per_axis=False) < 10
+        found = repaired(model, per_tensor_kinds=ALL_KINDS).model
+        behind.append(int8_sqnr(even, even, per_axis=False) - int8_sqnr(found, model, per_axis=False))
+    assert np.mean(behind) < 2
 
 
 def test_gains_are_told_by_node_and_add_up_to_a_gain() -> None:
