@@ -31,9 +31,9 @@ from edgec.ir import Array, DType, Model
 from edgec.options import CompileOptions
 from edgec.pipeline import integer_pipeline, run_passes
 from edgec.progress import Stopwatch
+from edgec.recipes.gains import noise_of
 from edgec.recipes.logits import Comparison
 from edgec.recipes.recipe import Recipe
-from edgec.recipes.tune import noise_of
 from edgec.recipes.workbench import Interface, Workbench
 
 RECIPES = {
