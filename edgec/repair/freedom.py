@@ -87,7 +87,7 @@ class _Finder:
             self._fix_operands(node)
             made = [_fixed(result) for result in node.results]
         for result, found in zip(node.results, made, strict=True):
-            self._labels[result] = found
+            self._labels[result] = np.atleast_1d(found)  # of a scalar, too
 
     def _rule(self, node: Node, role: Role) -> Callable[[Node, Role], list[Labels] | None]:
         fused = getattr(node.attributes, "fused_activation_function", ActivationFunctionType.NONE)
@@ -189,7 +189,9 @@ class _Finder:
         if value.is_constant:
             data = np.where(value.constant() == 0, ANY, FIXED)
         else:
-            data = np.broadcast_to(self._labels[value], value.shape)
+            data = np.broadcast_to(
+                self._labels[value] if value.shape else self._labels[value][0], value.shape
+            )
         # Shifted by one, so that the zeros a kernel pads with mean ANY.
         return Value(value.name, value.type, np.asarray(data - ANY, np.int64))
 

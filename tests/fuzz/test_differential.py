@@ -96,6 +96,8 @@ FOUND_INT8 = {
         <float[2,1,1] w = {-0.89,-0.35}> { y = MatMul (x, w) }""",
     "and takes a scalar factor as it comes": """fuzz (float[1,1,1] x, float s) => (float[1,1,1] y)
         { v = Relu (x) y = Mul (s, v) }""",
+    "channels of a scalar are one": """fuzz (float[1,1] x, float[1] a, float[1] b) => (float y)
+        { u = MatMul (x, a) v = Relu (u) y = MatMul (v, b) }""",
     "weights behind a scalar are rounded with it": """fuzz (float[1,1,1] x, float s) => (float[1,1,1] y)
         <float[1,1,1] w = {-0.82}> { v = Relu (x) u = Add (s, v) y = Conv <kernel_shape = [1]> (u, w) }""",
 }

@@ -30,7 +30,7 @@ ALL = slice(None)
 
 
 class Metric:
-    """`h` [g, k, k], symmetric and positive semidefinite, in its own order, plus `ridge` [g] times I."""
+    """`h` [g, k, k], positive semidefinite up to roundoff, in its own order, plus `ridge` [g] times I."""
 
     def __init__(self, h: Reals, limit: int, ridge: Reals | float = 0.0) -> None:
         self._limit = limit
@@ -57,9 +57,24 @@ class Metric:
                 part = slice(first, first + step)
                 wide = turned[part].astype(np.float64)
                 wide[:, diagonal, diagonal] += self._ridge[part, None]
-                factors[part] = np.linalg.cholesky(wide.transpose(0, 2, 1))  # as LAPACK reads it
+                try:
+                    factors[part] = np.linalg.cholesky(wide.transpose(0, 2, 1))  # as LAPACK reads it
+                except np.linalg.LinAlgError:
+                    lift = self._lift(wide, part)
+                    wide[:, diagonal, diagonal] += lift[:, None]
+                    factors[part] = np.linalg.cholesky(wide.transpose(0, 2, 1))
             self._r = np.ascontiguousarray(factors[:, ::-1, ::-1])
         return self._r
+
+    def _lift(self, wide: Reals, part: slice) -> Reals:
+        """Add to the ridges what float32 sums took from the least variances, and return it."""
+        least = np.linalg.eigvalsh(wide)[:, 0]
+        roundoff = np.finfo(np.float64).eps * np.trace(np.abs(wide), axis1=1, axis2=2)
+        lift = np.maximum(self._ridge[part] - least, 0) + roundoff
+        ridge = self._ridge.copy()
+        ridge[part] += lift.astype(ridge.dtype)
+        self._ridge = ridge
+        return lift
 
     def _times(self, columns: slice, right: Reals) -> Reals:
         """Return these rows of (h + ridge · I) · right."""

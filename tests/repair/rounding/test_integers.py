@@ -144,6 +144,18 @@ def test_a_ridge_counts_in_every_step() -> None:
         np.testing.assert_allclose(ours, theirs, rtol=1e-9)
 
 
+def test_a_variance_below_zero_is_roundoff() -> None:
+    """Two groups: float32 sums made one of them indefinite; the other's integers stay what they are alone."""
+    h = np.array([[[2.0, 1.0], [1.0, 2.0]], [[-1.5e-9, 0.0], [0.0, 6.4e-8]]], np.float32)
+    target, scales = np.full((2, 1, 2), 0.4, np.float32), np.ones((2, 1), np.float32)
+    metric = Metric(h, 7).with_ridge(np.array([1e-3, 6e-10], np.float32))
+    both = metric.restored(metric.feedback(metric.ordered(target), scales))
+    alone = Metric(h[:1], 7).with_ridge(np.array([1e-3], np.float32))
+    first = alone.restored(alone.feedback(alone.ordered(target[:1]), scales[:1]))
+    np.testing.assert_array_equal(both[0], first[0])
+    np.testing.assert_array_equal(both[1], [[0, 0]])  # nothing correlates these: to nearest
+
+
 def test_float32_finds_what_float64_finds() -> None:
     """It moves an integer only where two are about equally good: the objective stays within 0.1 %."""
     rng = np.random.default_rng(8)
