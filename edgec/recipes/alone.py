@@ -32,7 +32,8 @@ PARTS = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.05)
 HOPELESS = 3.0
 """Where clipping makes so many times the least noise found, clipping more only makes it worse."""
 
-MOST_SAMPLES = 96
+MOST_SAMPLES, MOST_BYTES = 96, 96 << 20
+"""So many samples are looked at, fewer where they are large: they stay in memory."""
 LEAST_SAMPLES = 8
 """With fewer samples no range shrinks: what one of them has once may be common elsewhere."""
 
@@ -65,7 +66,7 @@ def shrink_ranges(
         threads: of the kernels.
         progress: called with the number of tensors done and of all.
     """
-    found, kept = dict(ranges), _some(samples)
+    found, kept = dict(ranges), _some(samples, _input_bytes(model))
     if len(kept) < LEAST_SAMPLES:
         return found
     compared, tensors = Comparison(model, kept, threads), _candidates(model)
@@ -127,10 +128,15 @@ def _candidates(model: Model) -> list[str]:
     ]
 
 
-def _some(samples: Iterable[Sample]) -> list[Sample]:
-    """Return at most `MOST_SAMPLES` samples, chosen and ordered by their contents."""
+def _input_bytes(model: Model) -> int:
+    return sum(max(value.type.size, 1) * value.dtype.numpy.itemsize for value in model.graph.inputs)
+
+
+def _some(samples: Iterable[Sample], size: int) -> list[Sample]:
+    """Return a part of the samples, of `size` bytes each, chosen and ordered by their contents."""
+    count = min(MOST_SAMPLES, max(MOST_BYTES // max(size, 1), LEAST_SAMPLES))
     digested = ((_digest(sample), sample) for sample in samples)
-    return [sample for _, sample in heapq.nsmallest(MOST_SAMPLES, digested, key=lambda pair: pair[0])]
+    return [sample for _, sample in heapq.nsmallest(count, digested, key=lambda pair: pair[0])]
 
 
 def _digest(sample: Sample) -> bytes:
